@@ -1,0 +1,84 @@
+package cluster
+
+// Command is one change. The proposer fills in everything: Apply has no clock and no randomness to draw on.
+type Command struct {
+	// ID names the attempt. A command whose ID was applied before changes nothing and has the first
+	// one's result. Empty: not remembered.
+	ID RequestID
+
+	// Digest tells different requests under the same ID apart: a reused ID with another Digest is refused.
+	// Zero: not compared.
+	Digest Hash
+
+	// Time is the proposer's clock. State uses it for time stamps and for expiring what it remembers, and
+	// never lets it run backwards.
+	Time Time
+
+	Op Op
+}
+
+// Op is what a command does. Each kind has its own type in the op_*.go files and one case in State.Apply.
+type Op interface {
+	// Kind gives the number that stands for the type on the wire and on disk. Numbers are never reused.
+	Kind() Kind
+}
+
+// Kind numbers a type of Op.
+type Kind uint16
+
+// The kinds. Append only.
+const (
+	KindInitCluster Kind = iota + 1
+	KindPutAuthority
+	KindPutJoinToken
+	KindDeleteJoinToken
+	KindEnrolNode
+	KindUpdateNode
+	KindSetNodeService
+	KindRemoveNode
+	KindPutProject
+	KindDeleteProject
+	KindPutUser
+	KindDeleteUser
+	KindPutRole
+	KindDeleteRole
+	KindPutAssignment
+	KindDeleteAssignment
+	KindPutCredential
+	KindDeleteCredential
+	KindRevokeToken
+	KindPutImage
+	KindDeleteImage
+	KindAddImageNode
+	KindPutFlavor
+	KindDeleteFlavor
+	KindCreateKeyPair
+	KindDeleteKeyPair
+	KindPutNetwork
+	KindDeleteNetwork
+	KindPutSubnet
+	KindDeleteSubnet
+	KindPutPort
+	KindDeletePort
+	KindPutQuota
+	KindDeleteQuota
+	KindCreateInstances
+	KindPlaceInstance
+	KindUpdateInstance
+	KindSetPower
+	KindDeleteInstance
+	KindReportInstances
+	KindForgetInstance
+)
+
+// CommandVersion is the newest version of the command set that this build knows. Nodes say theirs in their
+// Node record; a kind is used only when every node knows it. Raise it whenever a Kind or a field with meaning
+// is added.
+const CommandVersion uint32 = 1
+
+// Result is what applying a command gave.
+type Result struct {
+	Index uint64   `json:"index"`         // the log index that it was applied at
+	Err   *Error   `json:"err,omitempty"` // the refusal; nil: done
+	IDs   []string `json:"ids,omitempty"` // what it made or changed, in the order of the command
+}

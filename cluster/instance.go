@@ -1,0 +1,214 @@
+package cluster
+
+import (
+	"maps"
+	"slices"
+)
+
+// Instance is a VM that the cluster promised. Its Spec is what the user asked for; Node, Epoch and Wanted are
+// what the cluster decided; Status is what its node reported last.
+type Instance struct {
+	ID         InstanceID    `json:"id"`
+	Revision   uint64        `json:"revision"` // index of the last change of any part
+	Number     int64         `json:"number"`   // counts all instances ever made; Nova's instance-%08x
+	Project    ProjectID     `json:"project"`
+	User       UserID        `json:"user"`
+	Spec       Spec          `json:"spec"`
+	Node       NodeID        `json:"node,omitempty"` // "": not placed
+	Generation uint64        `json:"generation"`     // raised when what the domain should be changes
+	Epoch      uint64        `json:"epoch"`          // raised when Node changes
+	Wanted     Power         `json:"wanted"`
+	Boot       uint64        `json:"boot"` // raised by a hard reboot: the domain must be started anew once
+	Status     Status        `json:"status"`
+	Placement  *Explanation  `json:"placement,omitempty"`
+	Ports      []PortID      `json:"ports,omitempty"` // in the order that the guest sees them
+	Times      InstanceTimes `json:"times"`
+	Deleted    bool          `json:"deleted,omitempty"` // gone; kept for a while for listings
+}
+
+// Spec is what the user asked for.
+type Spec struct {
+	Name        string            `json:"name"`
+	Description string            `json:"description,omitempty"`
+	Hostname    string            `json:"hostname"` // what the guest is told
+	Image       ImageID           `json:"image"`
+	Flavor      Flavor            `json:"flavor"` // as it was when the instance was made
+	KeyName     string            `json:"key_name,omitempty"`
+	PublicKey   string            `json:"public_key,omitempty"`
+	UserData    []byte            `json:"user_data,omitempty"`
+	Metadata    map[string]string `json:"metadata,omitempty"`
+	Tags        []string          `json:"tags,omitempty"`
+	AdminPass   string            `json:"admin_pass,omitempty"` // told to the guest; never shown again
+	Scheduling  Scheduling        `json:"scheduling"`
+	Access      [2]string         `json:"access"` // accessIPv4, accessIPv6
+	DiskConfig  string            `json:"disk_config,omitempty"`
+	Locked      string            `json:"locked,omitempty"` // "": no; else who locked it: "owner" or "admin"
+	LockReason  string            `json:"lock_reason,omitempty"`
+	Boot        BootSource        `json:"boot"`
+}
+
+// BootSource is what the image said about how it boots, as it was when the instance was made.
+type BootSource struct {
+	Kernel     ImageID           `json:"kernel,omitempty"`
+	Ramdisk    ImageID           `json:"ramdisk,omitempty"`
+	Properties map[string]string `json:"properties,omitempty"` // image properties
+	MinDiskGiB int64             `json:"min_disk_gib,omitempty"`
+	ConfigDrv  bool              `json:"config_drive,omitempty"` // asked for; a drive is always given
+}
+
+// Scheduling is what the user asked about where the instance goes.
+type Scheduling struct {
+	Zone   string            `json:"zone,omitempty"`
+	Host   string            `json:"host,omitempty"` // a node's name, admins only; filters still apply unless Forced
+	Forced bool              `json:"forced,omitempty"`
+	Hints  map[string]string `json:"hints,omitempty"`
+}
+
+// Power is what the domain of an instance should do.
+type Power string
+
+// What may be wanted of an instance.
+const (
+	WantOn      Power = "on"
+	WantOff     Power = "off"
+	WantDeleted Power = "deleted"
+)
+
+// VMState is Nova's vm_state.
+type VMState string
+
+// The vm_states in use.
+const (
+	VMBuilding VMState = "building"
+	VMActive   VMState = "active"
+	VMStopped  VMState = "stopped"
+	VMPaused   VMState = "paused"
+	VMError    VMState = "error"
+	VMDeleted  VMState = "deleted"
+)
+
+// TaskState is Nova's task_state; "" means that nothing is under way.
+type TaskState string
+
+// The task_states in use.
+const (
+	TaskNone        TaskState = ""
+	TaskScheduling  TaskState = "scheduling"
+	TaskSpawning    TaskState = "spawning"
+	TaskDeleting    TaskState = "deleting"
+	TaskPoweringOff TaskState = "powering-off"
+	TaskPoweringOn  TaskState = "powering-on"
+	TaskRebooting   TaskState = "reboot_started"
+	TaskRebootHard  TaskState = "reboot_started_hard"
+)
+
+// PowerState is Nova's power_state number.
+type PowerState int
+
+// The power states, with Nova's numbers.
+const (
+	PowerNoState   PowerState = 0
+	PowerRunning   PowerState = 1
+	PowerPaused    PowerState = 3
+	PowerShutdown  PowerState = 4
+	PowerCrashed   PowerState = 6
+	PowerSuspended PowerState = 7
+)
+
+// Status is what is known about the instance's domain, in Nova's words.
+type Status struct {
+	VM       VMState    `json:"vm"`
+	Task     TaskState  `json:"task,omitempty"`
+	Power    PowerState `json:"power"`
+	Progress int        `json:"progress,omitempty"` // per cent
+	Note     string     `json:"note,omitempty"`     // what its node does right now, e.g. "fetching image 43 %"
+	Fault    *Fault     `json:"fault,omitempty"`    // set while VM is VMError
+	Boot     uint64     `json:"boot,omitempty"`     // the Boot that the running domain was started for
+}
+
+// Fault says what went wrong with an instance.
+type Fault struct {
+	Code    int    `json:"code"` // HTTP-like, as Nova shows it
+	Message string `json:"message"`
+	Details string `json:"details,omitempty"` // for administrators
+	Created Time   `json:"created"`
+}
+
+// InstanceTimes are the moments of an instance's life.
+type InstanceTimes struct {
+	Created    Time `json:"created"`
+	Updated    Time `json:"updated"`
+	Launched   Time `json:"launched,omitempty"`
+	Terminated Time `json:"terminated,omitempty"`
+}
+
+// Resources is what the instance takes from its node.
+func (i *Instance) Resources() Resources { return i.Spec.Flavor.Resources() }
+
+// Clone returns a copy whose own fields, maps and slices may be changed. UserData, Placement and Fault are
+// shared: replace them, never write into them.
+func (i *Instance) Clone() *Instance {
+	c := *i
+	c.Spec.Metadata = maps.Clone(i.Spec.Metadata)
+	c.Spec.Tags = slices.Clone(i.Spec.Tags)
+	c.Ports = slices.Clone(i.Ports)
+	return &c
+}
+
+// Tombstone permits a node to remove what it has of a deleted or moved instance, and holds the instance's
+// room on the node until the node says that it is gone.
+type Tombstone struct {
+	Instance  InstanceID `json:"instance"`
+	Node      NodeID     `json:"node"`
+	Epoch     uint64     `json:"epoch"` // domains and disks of this epoch and earlier ones may go
+	Resources Resources  `json:"resources"`
+	Created   Time       `json:"created"`
+}
+
+// Explanation is why an instance went where it went, or why it found no node.
+type Explanation struct {
+	At         Time          `json:"at"`
+	Considered int           `json:"considered"`        // nodes looked at
+	Removed    []FilterCount `json:"removed,omitempty"` // in the order of the filters
+	Reasons    []string      `json:"reasons,omitempty"` // node by node, e.g. "n1 short of 2 vCPU"; bounded
+	Node       NodeID        `json:"node,omitempty"`    // the winner; "": none
+	NodeName   string        `json:"node_name,omitempty"`
+	Scores     []Score       `json:"scores,omitempty"` // of the winner, by weigher
+}
+
+// FilterCount is how many nodes a filter removed.
+type FilterCount struct {
+	Filter string `json:"filter"`
+	Nodes  int    `json:"nodes"`
+}
+
+// Score is what one weigher gave the winner, already multiplied by its weight.
+type Score struct {
+	Weigher string  `json:"weigher"`
+	Score   float64 `json:"score"`
+}
+
+// Action is something that was done to an instance, as Nova's os-instance-actions shows it.
+type Action struct {
+	Instance InstanceID `json:"instance"`
+	Request  string     `json:"request"` // X-Openstack-Request-Id of the request that asked
+	Kind     string     `json:"kind"`    // create, delete, stop, start, reboot, ...
+	Project  ProjectID  `json:"project"`
+	User     UserID     `json:"user"`
+	Message  string     `json:"message,omitempty"` // set when it failed
+	Started  Time       `json:"started"`
+	Updated  Time       `json:"updated"`
+	Events   []Event    `json:"events,omitempty"`
+	Number   int64      `json:"number"`
+}
+
+// Event is one step of an action.
+type Event struct {
+	Name     string `json:"name"` // Nova's name, e.g. compute__do_build_and_run_instance
+	Node     NodeID `json:"node,omitempty"`
+	Started  Time   `json:"started"`
+	Finished Time   `json:"finished,omitempty"`
+	Result   string `json:"result,omitempty"` // Success | Error
+	Details  string `json:"details,omitempty"`
+	Number   int64  `json:"number"`
+}

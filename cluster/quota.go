@@ -1,0 +1,48 @@
+package cluster
+
+// QuotaName names a limit, in the words of the OpenStack service that shows it.
+type QuotaName string
+
+// The limits. Those of the compute service come first.
+const (
+	QuotaInstances          QuotaName = "instances"
+	QuotaCores              QuotaName = "cores"
+	QuotaRAM                QuotaName = "ram" // MiB
+	QuotaMetadataItems      QuotaName = "metadata_items"
+	QuotaKeyPairs           QuotaName = "key_pairs"
+	QuotaServerGroups       QuotaName = "server_groups"
+	QuotaServerGroupMembers QuotaName = "server_group_members"
+	QuotaNetworks           QuotaName = "network"
+	QuotaSubnets            QuotaName = "subnet"
+	QuotaPorts              QuotaName = "port"
+)
+
+// Unlimited is the value of a limit that does not limit.
+const Unlimited = -1
+
+// DefaultQuota is what a project may use when nobody set anything else: Nova's and Neutron's defaults.
+var DefaultQuota = map[QuotaName]int64{
+	QuotaInstances:          10,
+	QuotaCores:              20,
+	QuotaRAM:                50 * 1024,
+	QuotaMetadataItems:      128,
+	QuotaKeyPairs:           100,
+	QuotaServerGroups:       10,
+	QuotaServerGroupMembers: 10,
+	QuotaNetworks:           100,
+	QuotaSubnets:            100,
+	QuotaPorts:              500,
+}
+
+// Quota is what an administrator set for a project; a name that is absent has its default.
+type Quota struct {
+	Project  ProjectID           `json:"project"`
+	Revision uint64              `json:"revision"`
+	Limits   map[QuotaName]int64 `json:"limits"`
+}
+
+// Usage is what a project uses of its compute quota.
+type Usage struct {
+	Instances int64 `json:"instances"`
+	Resources
+}

@@ -1,0 +1,162 @@
+package cluster
+
+import "github.com/tidwall/btree"
+
+// tables is everything that is replicated, and the indexes made from it. Values are never changed once they are
+// in a table: a change clones, then sets. Copying tables is cheap: the trees share their nodes until written.
+//
+// Composite keys are joined with sep, which no ID can hold.
+type tables struct {
+	authority  *Authority
+	meta       meta
+	nodes      btree.Map[NodeID, *Node]
+	removed    btree.Map[NodeID, Time] // node IDs that may never come back
+	joinTokens btree.Map[TokenID, *JoinToken]
+
+	identityTables
+	catalogTables
+	networkTables
+	instanceTables
+	requestTables
+}
+
+// meta is what belongs to no table.
+type meta struct {
+	Index         uint64 `json:"index"` // of the last applied entry
+	Time          Time   `json:"time"`  // the newest command's time; never runs backwards
+	NodeCount     int64  `json:"node_count"`
+	InstanceCount int64  `json:"instance_count"`
+	KeyPairCount  int64  `json:"key_pair_count"`
+	ActionCount   int64  `json:"action_count"`
+}
+
+type identityTables struct {
+	projects       btree.Map[ProjectID, *Project]
+	projectByName  btree.Map[string, ProjectID]
+	users          btree.Map[UserID, *User]
+	userByName     btree.Map[string, UserID]
+	roles          btree.Map[RoleID, *Role]
+	roleByName     btree.Map[string, RoleID]
+	assignments    btree.Map[string, Assignment] // user, project, role
+	credentials    btree.Map[CredentialID, *Credential]
+	credentialName btree.Map[string, CredentialID] // user, name
+	revocations    btree.Map[TokenID, *Revocation]
+}
+
+type catalogTables struct {
+	images       btree.Map[ImageID, *Image]
+	flavors      btree.Map[FlavorID, *Flavor]
+	flavorByName btree.Map[string, FlavorID]
+	keyPairs     btree.Map[string, *KeyPair] // user, name
+	quotas       btree.Map[ProjectID, *Quota]
+}
+
+type networkTables struct {
+	networks     btree.Map[NetworkID, *Network]
+	subnets      btree.Map[SubnetID, *Subnet]
+	subnetOf     btree.Map[string, SubnetID] // network, subnet
+	ports        btree.Map[PortID, *Port]
+	portOf       btree.Map[string, PortID] // network, port
+	portOfDevice btree.Map[string, PortID] // device, port
+	addresses    btree.Map[string, PortID] // subnet, address in 16-byte form
+	macs         btree.Map[string, PortID] // network, MAC
+}
+
+type instanceTables struct {
+	instances  btree.Map[InstanceID, *Instance]
+	byProject  btree.Map[string, InstanceID] // project, newest first, ID; and the same under "" for all projects
+	byNode     btree.Map[string, InstanceID] // node, ID; unplaced ones under ""
+	deleted    btree.Map[string, *Instance]  // instances that are gone, by time of deletion and ID; bounded
+	tombstones btree.Map[string, *Tombstone] // node, instance
+	actions    btree.Map[string, *Action]    // instance, number
+	allocated  btree.Map[NodeID, Resources]  // instances and tombstones of each node
+	usage      btree.Map[ProjectID, Usage]
+}
+
+type requestTables struct {
+	requests      btree.Map[RequestID, *outcome]
+	requestByTime btree.Map[string, RequestID]
+}
+
+// outcome is what is remembered of a command that carried an ID.
+type outcome struct {
+	Digest Hash   `json:"digest"`
+	Time   Time   `json:"time"`
+	Result Result `json:"result"`
+}
+
+const sep = "\x00"
+
+// key joins the parts of a composite key.
+func key(parts ...string) string {
+	n := len(parts)
+	for _, p := range parts {
+		n += len(p)
+	}
+	b := make([]byte, 0, n)
+	for i, p := range parts {
+		if i > 0 {
+			b = append(b, sep...)
+		}
+		b = append(b, p...)
+	}
+	return string(b)
+}
+
+// copy returns tables that share everything with t until either is written to.
+func (t *tables) copy() tables {
+	c := *t
+	c.nodes = *t.nodes.Copy()
+	c.removed = *t.removed.Copy()
+	c.joinTokens = *t.joinTokens.Copy()
+	c.identityTables.share(&t.identityTables)
+	c.catalogTables.share(&t.catalogTables)
+	c.networkTables.share(&t.networkTables)
+	c.instanceTables.share(&t.instanceTables)
+	c.requests = *t.requests.Copy()
+	c.requestByTime = *t.requestByTime.Copy()
+	return c
+}
+
+func (c *identityTables) share(t *identityTables) {
+	c.projects = *t.projects.Copy()
+	c.projectByName = *t.projectByName.Copy()
+	c.users = *t.users.Copy()
+	c.userByName = *t.userByName.Copy()
+	c.roles = *t.roles.Copy()
+	c.roleByName = *t.roleByName.Copy()
+	c.assignments = *t.assignments.Copy()
+	c.credentials = *t.credentials.Copy()
+	c.credentialName = *t.credentialName.Copy()
+	c.revocations = *t.revocations.Copy()
+}
+
+func (c *catalogTables) share(t *catalogTables) {
+	c.images = *t.images.Copy()
+	c.flavors = *t.flavors.Copy()
+	c.flavorByName = *t.flavorByName.Copy()
+	c.keyPairs = *t.keyPairs.Copy()
+	c.quotas = *t.quotas.Copy()
+}
+
+func (c *networkTables) share(t *networkTables) {
+	c.networks = *t.networks.Copy()
+	c.subnets = *t.subnets.Copy()
+	c.subnetOf = *t.subnetOf.Copy()
+	c.ports = *t.ports.Copy()
+	c.portOf = *t.portOf.Copy()
+	c.portOfDevice = *t.portOfDevice.Copy()
+	c.addresses = *t.addresses.Copy()
+	c.macs = *t.macs.Copy()
+}
+
+func (c *instanceTables) share(t *instanceTables) {
+	c.instances = *t.instances.Copy()
+	c.byProject = *t.byProject.Copy()
+	c.byNode = *t.byNode.Copy()
+	c.deleted = *t.deleted.Copy()
+	c.tombstones = *t.tombstones.Copy()
+	c.actions = *t.actions.Copy()
+	c.allocated = *t.allocated.Copy()
+	c.usage = *t.usage.Copy()
+}
