@@ -1,0 +1,134 @@
+package configdrive
+
+import (
+	"bytes"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/diskfs/go-diskfs/filesystem/iso9660"
+)
+
+// What went onto the drive is what a reader of Rock Ridge finds on it, under its long lower-case name.
+func TestWriteISO_ReadsBackTheSame(t *testing.T) {
+	files, err := Files(sample())
+	if err != nil {
+		t.Fatal(err)
+	}
+	files["openstack/content/empty"] = []byte{}
+	files["openstack/content/big"] = bytes.Repeat([]byte("0123456789"), 100_000)
+	path := filepath.Join(t.TempDir(), "disk.config")
+	if err := WriteISO(path, files); err != nil {
+		t.Fatal(err)
+	}
+	image, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	iso, err := iso9660.Read(&memory{data: image}, int64(len(image)), 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.TrimRight(iso.Label(), " \x00"); got != Label {
+		t.Errorf("label is %q", got)
+	}
+	for p, want := range files {
+		f, err := iso.OpenFile("/"+p, os.O_RDONLY)
+		if err != nil {
+			t.Errorf("open %s: %v", p, err)
+			continue
+		}
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(f, got); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s: %d bytes differ (%v)", p, len(want), err)
+		}
+	}
+	assertNothingElse(t, filepath.Dir(path), "disk.config")
+}
+
+func assertNothingElse(t *testing.T, dir, want string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.Name() != want {
+			t.Errorf("%s was left behind", e.Name())
+		}
+	}
+}
+
+// The Linux kernel is the reader that counts: it must mount the drive and show the same files, through Rock
+// Ridge and, when told to ignore that, through Joliet.
+func TestWriteISO_MountsOnLinux(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("mounting needs root")
+	}
+	dir := t.TempDir()
+	files, err := Files(sample())
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "disk.config")
+	if err := WriteISO(path, files); err != nil {
+		t.Fatal(err)
+	}
+	for _, options := range []string{"loop,ro", "loop,ro,norock"} {
+		at := filepath.Join(dir, "mnt")
+		if err := os.MkdirAll(at, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.Command("mount", "-t", "iso9660", "-o", options, path, at).CombinedOutput(); err != nil {
+			t.Skipf("this machine cannot loop-mount: %v: %s", err, out)
+		}
+		seen := 0
+		err := filepath.WalkDir(at, func(p string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			rel, _ := filepath.Rel(at, p)
+			got, err := os.ReadFile(p)
+			if want, ok := files[rel]; !ok || !bytes.Equal(got, want) {
+				t.Errorf("%s (%s): known %v, %d bytes", rel, options, ok, len(got))
+			}
+			seen++
+			return err
+		})
+		if out, err := exec.Command("umount", at).CombinedOutput(); err != nil {
+			t.Errorf("umount: %v: %s", err, out)
+		}
+		if err != nil || seen != len(files) {
+			t.Errorf("%s: saw %d of %d files: %v", options, seen, len(files), err)
+		}
+	}
+}
+
+// A second drive replaces the first, and one that cannot be made leaves the first alone.
+func TestWriteISO_AFailureKeepsTheOldDrive(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "disk.config")
+	if err := WriteISO(path, map[string][]byte{"a": []byte("1")}); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{"../escape", "/abs", "", ".", "a//b", "a/../../b"} {
+		if err := WriteISO(path, map[string][]byte{bad: nil}); err == nil {
+			t.Errorf("path %q was accepted", bad)
+		}
+	}
+	if err := WriteISO(path, map[string][]byte{"a": make([]byte, MaxSize+1)}); err == nil {
+		t.Error("a drive over the limit was written")
+	}
+	after, err := os.ReadFile(path)
+	if err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the drive changed: %v", err)
+	}
+	assertNothingElse(t, filepath.Dir(path), "disk.config")
+}
