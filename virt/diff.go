@@ -14,7 +14,8 @@ type Wanted struct {
 	Node    cluster.NodeID // the node that makes the pass
 
 	// Instances holds every instance that is committed to this node, and those committed to another node
-	// whose domain was seen here. What is left out was never heard of, and its domain is quarantined.
+	// whose domain was seen here. One that is being deleted is left out: its tombstone speaks for it. What
+	// is in neither list was never heard of, and its domain is quarantined.
 	Instances []Desired
 
 	// Tombstones are those not yet settled. The state drops one after the node reported the removal.
@@ -41,6 +42,11 @@ type Desired struct {
 	// asked for, or it went down with its host. Without it, an off domain means that the guest powered
 	// itself off, which is reported and not undone.
 	Resume bool
+
+	// Restart says that a domain that runs was started for an earlier boot than the one asked for: it is
+	// stopped as Stop says, and then started. It implies Resume. It holds until the new boot was reported,
+	// so whoever carries out the actions reports a start before it makes the next pass.
+	Restart bool
 }
 
 // Tombstone permits the removal of an instance's disks from one node. It covers what was made there up to
@@ -236,23 +242,28 @@ func (c *diffCase) here() []Action {
 
 // on brings the domain, which is of the committed epoch, to PowerRunning.
 func (c *diffCase) on() []Action {
+	up := c.have.Power == PowerRunning || c.have.Power == PowerPaused
 	switch p := c.have.Power; {
-	case p == PowerRunning:
+	case p == PowerRunning && !c.want.Restart:
 		return nil
-	case p == PowerPaused:
+	case p == PowerPaused && !c.want.Restart:
 		return c.one(ActionReport, "it is paused")
-	case p != PowerOff && p != PowerCrashed:
+	case p == PowerUnknown:
 		return c.one(ActionReport, "its power state cannot be told")
-	case !c.want.Resume && p == PowerCrashed:
+	case p == PowerCrashed && !c.want.Resume && !c.want.Restart:
 		return c.one(ActionReport, "it crashed")
-	case !c.want.Resume:
+	case p == PowerOff && !c.want.Resume && !c.want.Restart:
 		return c.one(ActionReport, "its guest powered it off")
 	case !c.want.Ready:
 		return c.one(ActionReport, "its images are not on this node yet")
+	case up && c.want.Stop == Shutdown:
+		return []Action{c.stop(Shutdown, "it is to be started anew")} // and is started when it is off
 	}
 	var actions []Action
 	if c.have.Power == PowerCrashed {
 		actions = append(actions, c.stop(Destroy, "what is left of the crash makes way for a start"))
+	} else if up {
+		actions = append(actions, c.stop(Destroy, "it is to be started anew"))
 	}
 	if c.have.Stamp.Generation < c.want.Stamp.Generation {
 		return append(actions, c.build("its definition is out of date", true)...)
