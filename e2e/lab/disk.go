@@ -1,0 +1,95 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// releaseTimeout bounds the wait for the kernel to let go of a loop device after its last mount went.
+	releaseTimeout = 10 * time.Second
+	releasePoll    = 10 * time.Millisecond
+
+	// ext4Shutdown is EXT4_IOC_SHUTDOWN and ext4NoLogFlush its argument EXT4_GOING_FLAGS_NOLOGFLUSH
+	// (linux/fs/ext4/ext4.h): stop now, and write neither data nor journal.
+	ext4Shutdown   = 0x8004587D
+	ext4NoLogFlush = 2
+)
+
+// disk is a host's disk: a sparse file with an ext4 file system. The host mounts it through a loop device.
+type disk struct {
+	path string
+}
+
+func newDisk(path string, sizeMiB int) (*disk, error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, fmt.Errorf("make disk: %w", err)
+	}
+	err = f.Truncate(int64(sizeMiB) << 20)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make disk: %w", err)
+	}
+	out, err := exec.Command("mkfs.ext4", "-q", "-F", "-m", "0", "-E", "lazy_itable_init=1,lazy_journal_init=1",
+		path).CombinedOutput()
+	if err != nil {
+		return nil, fmt.Errorf("make file system: %w: %s", err, out)
+	}
+	return &disk{path: path}, nil
+}
+
+// shutdown stops the file system that f is on, as a power cut does: what was not synced is lost.
+func shutdown(f *os.File) error {
+	if err := unix.IoctlSetPointerInt(int(f.Fd()), ext4Shutdown, ext4NoLogFlush); err != nil {
+		return fmt.Errorf("shut down file system of %s: %w", f.Name(), err)
+	}
+	return nil
+}
+
+// waitReleased waits until no loop device uses the disk. A second one on the same file would corrupt it.
+func (d *disk) waitReleased() error {
+	for deadline := time.Now().Add(releaseTimeout); ; time.Sleep(releasePoll) {
+		loops, err := loopDevices()
+		if err != nil {
+			return err
+		}
+		device, used := loops[d.path]
+		if !used {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("release disk %s: %s still uses it after %s", d.path, device, releaseTimeout)
+		}
+	}
+}
+
+// loopDevices returns the loop devices of the machine by their backing file.
+func loopDevices() (map[string]string, error) {
+	attributes, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	if err != nil {
+		return nil, fmt.Errorf("list loop devices: %w", err)
+	}
+	loops := map[string]string{}
+	for _, a := range attributes {
+		b, err := os.ReadFile(a)
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENXIO) {
+			continue // Released meanwhile.
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read loop device: %w", err)
+		}
+		file := strings.TrimSuffix(strings.TrimSpace(string(b)), " (deleted)")
+		loops[file] = "/dev/" + filepath.Base(filepath.Dir(filepath.Dir(a)))
+	}
+	return loops, nil
+}
