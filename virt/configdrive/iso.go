@@ -68,6 +68,9 @@ func Image(dir string, files map[string][]byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := repairJoliet(m.data); err != nil {
+		return nil, err
+	}
 	return m.data, nil
 }
 

@@ -2,6 +2,8 @@ package configdrive
 
 import (
 	"bytes"
+	"encoding/binary"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -9,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf16"
 
 	"github.com/diskfs/go-diskfs/filesystem/iso9660"
 )
@@ -131,4 +134,78 @@ func TestWriteISO_AFailureKeepsTheOldDrive(t *testing.T) {
 		t.Errorf("the drive changed: %v", err)
 	}
 	assertNothingElse(t, filepath.Dir(path), "disk.config")
+}
+
+// Windows reads the Joliet tree. Walked by hand, with the sizes that the directories say of themselves, it must
+// hold the same files under the same names.
+func TestWriteISO_JolietHoldsTheSameFiles(t *testing.T) {
+	files, err := Files(sample())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 60 { // a directory that needs more than one sector
+		files[fmt.Sprintf("openstack/content/1%03d", i)] = []byte{byte(i)}
+	}
+	image, err := Image(t.TempDir(), files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	descriptor, err := jolietDescriptor(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string][]byte{}
+	walkJoliet(t, image, descriptor[156:], "", got)
+	if len(got) != len(files) {
+		t.Errorf("%d files, want %d", len(got), len(files))
+	}
+	for p, want := range files {
+		if !bytes.Equal(got[p], want) {
+			t.Errorf("%s differs", p)
+		}
+	}
+}
+
+func walkJoliet(t *testing.T, image, record []byte, path string, got map[string][]byte) {
+	t.Helper()
+	start := int(binary.LittleEndian.Uint32(record[recordExtentAt:])) * sectorSize
+	size := int(binary.LittleEndian.Uint32(record[recordSizeAt:]))
+	if record[recordFlagsAt]&flagDirectory == 0 {
+		got[path] = image[start : start+size]
+		return
+	}
+	for at, children := start, 0; at < start+size; {
+		length := int(image[at])
+		if length == 0 {
+			at = (at/sectorSize + 1) * sectorSize
+			continue
+		}
+		child := image[at : at+length]
+		at += length
+		if children++; children <= 2 { // itself and its parent
+			continue
+		}
+		raw := child[recordNameAt : recordNameAt+int(child[recordNameLengthAt])]
+		var name []uint16
+		for ; len(raw) > 0; raw = raw[2:] {
+			name = append(name, binary.BigEndian.Uint16(raw))
+		}
+		next := string(utf16.Decode(name))
+		if path != "" {
+			next = path + "/" + next
+		}
+		walkJoliet(t, image, child, next, got)
+	}
+}
+
+// The repair reads an image that another library wrote: nonsense must give an error, never a panic.
+func FuzzRepairJoliet(f *testing.F) {
+	image, err := Image(f.TempDir(), map[string][]byte{"a/b": []byte("c")})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(image)
+	f.Add(image[:20*sectorSize])
+	f.Add([]byte{})
+	f.Fuzz(func(_ *testing.T, image []byte) { _ = repairJoliet(image) })
 }
