@@ -15,7 +15,6 @@ for dir in etc/libvirt var/lib/libvirt var/cache/libvirt var/log/libvirt; do
 done
 mount -o loop "$1/disk.img" "$3"
 
-# Orphans become children of PID 1. With SIGCHLD ignored the kernel reaps them.
-trap '' CHLD
+# Orphans become children of PID 1. With SIGCHLD ignored the kernel reaps them; libvirt waits for that.
 echo up
-exec cat >/dev/null
+exec env --ignore-signal=CHLD cat >/dev/null

@@ -90,8 +90,15 @@ func (n *namespace) pid() int { return n.holder.Process.Pid }
 func (n *namespace) do(fn func() error) error {
 	result := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // Never unlocked: the thread must not go back into use outside.
-		result <- n.enter(fn)
+		runtime.LockOSThread()
+		if unix.Gettid() != unix.Getpid() {
+			result <- n.enter(fn) // Never unlocked: the thread must not go back into use outside.
+			return
+		}
+		// Go parks the main thread for ever where it ends others, and it would hold on to the namespaces, and
+		// so to the mounts in them. While we keep it, nobody else runs on it.
+		defer runtime.UnlockOSThread()
+		result <- n.do(fn)
 	}()
 	return <-result
 }
