@@ -1,0 +1,153 @@
+package peernet
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+)
+
+// maxHandshakes bounds the connections that have not proved themselves yet. Further ones wait in the kernel.
+const maxHandshakes = 64
+
+// Port is the open peer port.
+type Port struct {
+	listener net.Listener
+	config   *tls.Config
+	log      *slog.Logger
+	protos   map[string]*protoListener
+	slots    chan struct{}
+	done     chan struct{}
+	once     sync.Once
+	wg       sync.WaitGroup
+}
+
+// Listen opens the peer port on an address such as 192.0.2.11:7443. Connections are handed to the listener of
+// their protocol; nobody accepting there makes them wait.
+func Listen(addr string, c *Credentials, trust Trust, log *slog.Logger) (*Port, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	p := &Port{
+		listener: l,
+		config:   c.serverConfig(trust),
+		log:      log,
+		protos:   map[string]*protoListener{},
+		slots:    make(chan struct{}, maxHandshakes),
+		done:     make(chan struct{}),
+	}
+	for _, proto := range []string{ProtoRaft, ProtoHTTP, ProtoJoin} {
+		p.protos[proto] = &protoListener{port: p, conns: make(chan net.Conn)}
+	}
+	p.wg.Add(1)
+	go p.accept()
+	return p, nil
+}
+
+// Addr is the address that the port listens on.
+func (p *Port) Addr() net.Addr { return p.listener.Addr() }
+
+// Proto is the listener of one protocol's connections. Closing it alone does nothing; close the Port.
+func (p *Port) Proto(proto string) net.Listener { return p.protos[proto] }
+
+// Close stops accepting and waits for handshakes under way. Connections that were handed over stay open.
+func (p *Port) Close() error {
+	var err error
+	p.once.Do(func() {
+		close(p.done)
+		err = p.listener.Close()
+	})
+	p.wg.Wait()
+	return err
+}
+
+func (p *Port) accept() {
+	defer p.wg.Done()
+	for {
+		conn, err := p.listener.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			p.log.Warn("accept on the peer port", "err", err)
+			select { // out of file descriptors, most likely: let some go
+			case <-time.After(100 * time.Millisecond):
+				continue
+			case <-p.done:
+				return
+			}
+		}
+		select {
+		case p.slots <- struct{}{}:
+		case <-p.done:
+			conn.Close()
+			return
+		}
+		p.wg.Add(1)
+		go p.admit(conn)
+	}
+}
+
+// admit does the handshake and hands the connection over.
+func (p *Port) admit(raw net.Conn) {
+	defer p.wg.Done()
+	conn := tls.Server(raw, p.config)
+	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
+	p.wg.Add(1)
+	go func() {
+		defer p.wg.Done()
+		select {
+		case <-p.done:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	err := conn.HandshakeContext(ctx)
+	defer func() { cancel(); <-p.slots }()
+	if err != nil {
+		p.log.Info("refused on the peer port", "from", raw.RemoteAddr().String(), "err", err)
+		raw.Close()
+		return
+	}
+	proto := conn.ConnectionState().NegotiatedProtocol
+	l, ok := p.protos[proto]
+	if !ok {
+		conn.Close()
+		return
+	}
+	var out net.Conn = conn
+	if proto == ProtoJoin {
+		out = struct{ net.Conn }{conn} // net/http serves no TLS connection with an ALPN that it does not know
+	}
+	select {
+	case l.conns <- out:
+	case <-ctx.Done(): // nobody accepts this protocol, or the port closes
+		conn.Close()
+	}
+}
+
+// protoListener is the part of a Port that serves one protocol.
+type protoListener struct {
+	port  *Port
+	conns chan net.Conn
+}
+
+// Accept waits for the next connection of the protocol.
+func (l *protoListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.port.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close does nothing: the Port owns the socket.
+func (l *protoListener) Close() error { return nil }
+
+// Addr is the port's address.
+func (l *protoListener) Addr() net.Addr { return l.port.Addr() }
