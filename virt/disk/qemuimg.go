@@ -1,0 +1,116 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// ErrNoTool says that a program is missing on this node. The message names the Debian package that has it.
+var ErrNoTool = errors.New("program is not installed")
+
+// limits bound one run of qemu-img.
+type limits struct {
+	cpu  time.Duration // of processor time
+	wall time.Duration // until it is killed, if the caller's context allows as much
+}
+
+// The address space is what Nova gives qemu-img, and so is quick.cpu; a conversion has to read and write the
+// whole image.
+const maxAddressSpace = 1 << 30 // bytes
+
+var (
+	quick = limits{cpu: 30 * time.Second, wall: time.Minute}
+	long  = limits{cpu: 30 * time.Minute, wall: 2 * time.Hour}
+)
+
+// The bounds of what a run may print.
+const (
+	maxOutput   = 1 << 20
+	maxComplain = 4 << 10
+)
+
+// killDelay is how long the pipes of a killed run may stay open.
+const killDelay = 2 * time.Second
+
+// run runs qemu-img under limits and gives what it printed. prlimit sets them before qemu-img begins, and
+// becomes it, so that a kill reaches it.
+func run(ctx context.Context, l limits, args ...string) ([]byte, error) {
+	prlimit, err := find("prlimit", "util-linux")
+	if err != nil {
+		return nil, err
+	}
+	qemuImg, err := find("qemu-img", "qemu-utils")
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.wall)
+	defer cancel()
+
+	cmd := exec.CommandContext(ctx, prlimit, append([]string{
+		"--as=" + strconv.Itoa(maxAddressSpace),
+		"--cpu=" + strconv.Itoa(int(l.cpu.Seconds())),
+		"--core=0", "--", qemuImg}, args...)...)
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	cmd.WaitDelay = killDelay
+	out, complaint := &bounded{max: maxOutput}, &bounded{max: maxComplain}
+	cmd.Stdout, cmd.Stderr = out, complaint
+	err = cmd.Run()
+	switch {
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("qemu-img %s: %w", args[0], ctx.Err())
+	case err != nil:
+		return nil, explain(args[0], err, string(complaint.kept))
+	case out.over:
+		return nil, fmt.Errorf("qemu-img %s: it printed more than %d bytes", args[0], maxOutput)
+	}
+	return out.kept, nil
+}
+
+func find(program, debianPackage string) (string, error) {
+	path, err := exec.LookPath(program)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w: install the Debian package %s", program, ErrNoTool, debianPackage)
+	}
+	return path, nil
+}
+
+// explain turns the end of a failed run into an error that says what happened.
+func explain(verb string, err error, complaint string) error {
+	complaint = strings.TrimPrefix(strings.Join(strings.Fields(complaint), " "), "qemu-img: ")
+	if strings.Contains(complaint, syscall.ENOSPC.Error()) || strings.Contains(complaint, "No space left on device") {
+		return fmt.Errorf("qemu-img %s: %s: %w", verb, complaint, syscall.ENOSPC)
+	}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+			if s := status.Signal(); s == syscall.SIGXCPU || s == syscall.SIGKILL {
+				return fmt.Errorf("qemu-img %s: it used up its processor time or was killed: %s %w", verb, complaint, err)
+			}
+		}
+	}
+	if complaint == "" {
+		return fmt.Errorf("qemu-img %s: %w", verb, err)
+	}
+	return fmt.Errorf("qemu-img %s: %s (%w)", verb, complaint, err)
+}
+
+// bounded keeps the beginning of what is written to it.
+type bounded struct {
+	kept []byte
+	max  int
+	over bool
+}
+
+func (b *bounded) Write(p []byte) (int, error) {
+	keep := min(len(p), b.max-len(b.kept))
+	b.over = b.over || keep < len(p)
+	b.kept = append(b.kept, p[:keep]...)
+	return len(p), nil
+}
