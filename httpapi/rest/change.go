@@ -1,0 +1,133 @@
+package rest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kilonova/kilonova/cluster"
+)
+
+const (
+	// IdempotencyKeyHeader lets a client repeat a request without doing it twice.
+	IdempotencyKeyHeader = "Idempotency-Key"
+
+	// ConsistencyHeader with the value "stale" asks for this node's latest view, however old.
+	ConsistencyHeader = "X-Kilonova-Consistency"
+
+	// IndexHeader says which log index a stale reply shows, LagHeader for how many seconds this node had not heard
+	// that it is up to date.
+	IndexHeader = "X-Kilonova-Index"
+	LagHeader   = "X-Kilonova-Lag"
+
+	// quorumWait is how long a request waits for the cluster before it is answered with 503. Clients are promised an
+	// answer within 5 seconds.
+	quorumWait = 4500 * time.Millisecond
+
+	maxIdempotencyKey = 255
+	maxUpdateTries    = 5
+)
+
+// Lagger is a Backend that knows how far behind its local view may be.
+type Lagger interface {
+	// Lag is how long ago this node last knew itself up to date.
+	Lag() time.Duration
+}
+
+// Change proposes an op and waits until it is applied here. A refusal is returned as a *cluster.Error; Unavailable means
+// that the outcome is unknown. Result.IDs names what was made, which is not what op says when the request was a
+// repetition under the same Idempotency-Key.
+func Change(r *http.Request, b Backend, op cluster.Op) (cluster.Result, error) {
+	x := exchangeOf(r)
+	c := cluster.Command{ID: cluster.RequestID(NewUUID()), Time: cluster.At(time.Now()), Op: op}
+	if key := r.Header.Get(IdempotencyKeyHeader); key != "" {
+		if len(key) > maxIdempotencyKey {
+			return cluster.Result{}, cluster.Errorf(cluster.Invalid, "%s is longer than %d characters.", IdempotencyKeyHeader, maxIdempotencyKey)
+		}
+		c.ID, c.Digest = attempt(r, x, key), requestDigest(r, x)
+	}
+	x.changes++
+	ctx, cancel := context.WithTimeout(r.Context(), quorumWait)
+	defer cancel()
+	res, err := b.Propose(ctx, c)
+	if err == nil && res.Err != nil {
+		err = res.Err
+	}
+	if err == nil {
+		x.view = b.Local() // Propose promises that this holds the change
+	}
+	return res, err
+}
+
+// Update changes something that is in the state already. decide reads a view and gives the op; when another change came
+// between, it is asked again with a newer view. An op that is nil changes nothing.
+func Update(r *http.Request, b Backend, decide func(*cluster.View) (cluster.Op, error)) (cluster.Result, error) {
+	for try := 1; ; try++ {
+		view, err := View(r, b)
+		if err != nil {
+			return cluster.Result{}, err
+		}
+		op, err := decide(view)
+		if err != nil || op == nil {
+			return cluster.Result{}, err
+		}
+		res, err := Change(r, b, op)
+		if err == nil || cluster.CodeOf(err) != cluster.Stale || try == maxUpdateTries {
+			return res, err
+		}
+		exchangeOf(r).view = nil
+	}
+}
+
+// attempt names a change by what stays the same when the client repeats the request: who, what, its key, and which
+// change of the request it is.
+func attempt(r *http.Request, x *exchange, key string) cluster.RequestID {
+	who := ""
+	if x.caller != nil {
+		who = string(x.caller.User.ID) + "\x00" + string(x.caller.ProjectID())
+	}
+	sum := sha256.Sum256([]byte(strings.Join([]string{who, r.Method, r.URL.Path, key, strconv.Itoa(x.changes)}, "\x00")))
+	return cluster.RequestID("key-" + hex.EncodeToString(sum[:]))
+}
+
+// requestDigest tells different requests under the same key apart. It is taken of what the client sent, since the op holds
+// IDs and times that differ between repetitions.
+func requestDigest(r *http.Request, x *exchange) cluster.Hash {
+	h := sha256.New()
+	h.Write([]byte(r.Method + "\x00" + r.URL.Path + "\x00" + r.URL.RawQuery + "\x00"))
+	h.Write(x.digest[:])
+	return cluster.Hash(h.Sum(nil))
+}
+
+// BindDigest tells Change what else a request consists of, for bodies that Decode does not read.
+func BindDigest(r *http.Request, h cluster.Hash) { exchangeOf(r).digest = h }
+
+// View gives what the request may read: everything acknowledged before it began and what it changed itself. With
+// "X-Kilonova-Consistency: stale" it is this node's latest view, and the reply says how old. Unavailable without a
+// quorum.
+func View(r *http.Request, b Backend) (*cluster.View, error) {
+	x := exchangeOf(r)
+	if x.view != nil {
+		return x.view, nil
+	}
+	if strings.EqualFold(r.Header.Get(ConsistencyHeader), "stale") {
+		x.view = b.Local()
+		x.header.Set(IndexHeader, strconv.FormatUint(x.view.Index(), 10))
+		if l, ok := b.(Lagger); ok {
+			x.header.Set(LagHeader, strconv.FormatFloat(l.Lag().Seconds(), 'f', 3, 64))
+		}
+		return x.view, nil
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), quorumWait)
+	defer cancel()
+	v, err := b.Read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	x.view = v
+	return v, nil
+}
