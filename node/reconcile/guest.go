@@ -1,0 +1,155 @@
+package reconcile
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/virt"
+	"github.com/kilonova/kilonova/virt/configdrive"
+)
+
+// Guest makes the description of an instance's domain from the state. The images have to stand on this node.
+func Guest(in *cluster.Instance, view *cluster.View, self cluster.NodeID, images Images) (virt.Guest, error) {
+	g := virt.Guest{
+		Stamp:      stamp(in, view),
+		Name:       in.Spec.Name,
+		VCPUs:      int(in.Spec.Flavor.VCPUs),
+		MemoryMiB:  in.Spec.Flavor.MemoryMiB,
+		Properties: in.Spec.Boot.Properties,
+		Owner:      owner(in, view),
+	}
+	var err error
+	if g.Root, err = rootDisk(in, view, images); err != nil {
+		return g, err
+	}
+	if g.Kernel, err = kernel(in, view, images); err != nil {
+		return g, err
+	}
+	node, ok := view.Node(self)
+	if !ok {
+		return g, cluster.Errorf(cluster.NotFound, "node %s is not in the state", self)
+	}
+	var cards []configdrive.NIC
+	for _, id := range in.Ports {
+		nic, card, err := networkCard(id, view, node)
+		if err != nil {
+			return g, err
+		}
+		g.NICs = append(g.NICs, nic)
+		cards = append(cards, card)
+	}
+	g.ConfigDrive, err = configdrive.Files(metadata(in, node, cards))
+	if err != nil {
+		return g, fmt.Errorf("write the config drive of %s: %w", in.ID, err)
+	}
+	return g, nil
+}
+
+func owner(in *cluster.Instance, view *cluster.View) virt.Owner {
+	o := virt.Owner{ProjectID: string(in.Project), UserID: string(in.User), FlavorName: in.Spec.Flavor.Name}
+	if p, ok := view.Project(in.Project); ok {
+		o.ProjectName = p.Name
+	}
+	if u, ok := view.User(in.User); ok {
+		o.UserName = u.Name
+	}
+	return o
+}
+
+// rootDisk names the base image. An instance whose image is gone from the image service keeps the overlay that it has.
+func rootDisk(in *cluster.Instance, view *cluster.View, images Images) (virt.RootDisk, error) {
+	d := virt.RootDisk{SizeGiB: in.Spec.Flavor.DiskGiB}
+	img, ok := view.Image(in.Spec.Image)
+	if !ok {
+		return d, nil
+	}
+	if d.Base, d.BaseFormat, ok = images.Base(img); !ok {
+		return d, cluster.Errorf(cluster.Unavailable, "image %s is not on this node yet", img.ID)
+	}
+	return d, nil
+}
+
+func kernel(in *cluster.Instance, view *cluster.View, images Images) (virt.Kernel, error) {
+	k := virt.Kernel{}
+	for _, part := range []struct {
+		id   cluster.ImageID
+		path *string
+	}{{in.Spec.Boot.Kernel, &k.Path}, {in.Spec.Boot.Ramdisk, &k.Ramdisk}} {
+		if part.id == "" {
+			continue
+		}
+		img, ok := view.Image(part.id)
+		if !ok {
+			return k, cluster.Errorf(cluster.NotFound, "image %s, which the instance boots with, is gone", part.id)
+		}
+		if *part.path, _, ok = images.Base(img); !ok {
+			return k, cluster.Errorf(cluster.Unavailable, "image %s is not on this node yet", part.id)
+		}
+	}
+	if k.Path != "" {
+		k.Cmdline = in.Spec.Boot.Properties["os_command_line"]
+	}
+	return k, nil
+}
+
+// networkCard describes a port twice: to the hypervisor and to the guest.
+func networkCard(id cluster.PortID, view *cluster.View, node *cluster.Node) (virt.NIC, configdrive.NIC, error) {
+	port, ok := view.Port(id)
+	if !ok {
+		return virt.NIC{}, configdrive.NIC{}, cluster.Errorf(cluster.NotFound, "port %s is gone", id)
+	}
+	network, ok := view.Network(port.Network)
+	if !ok {
+		return virt.NIC{}, configdrive.NIC{}, cluster.Errorf(cluster.NotFound, "network %s of port %s is gone", port.Network, id)
+	}
+	bridge, ok := node.Bridges[network.Physical]
+	if !ok {
+		return virt.NIC{}, configdrive.NIC{}, cluster.Errorf(cluster.NoRoom,
+			"node %s has no bridge for the physical network %q: start it with --bridge %s=BRIDGE", node.Name, network.Physical, network.Physical)
+	}
+	nic := virt.NIC{Port: id, MAC: port.MAC, Bridge: bridge, MTU: network.MTU, Spoofing: !port.PortSecurity}
+	card := configdrive.NIC{PortID: string(id), NetworkID: string(network.ID), MAC: port.MAC, MTU: network.MTU}
+	for _, ip := range port.FixedIPs {
+		nic.Addresses = append(nic.Addresses, ip.Address)
+		if a, ok := address(ip, view); ok {
+			card.Addresses = append(card.Addresses, a)
+		}
+	}
+	return nic, card, nil
+}
+
+func address(ip cluster.FixedIP, view *cluster.View) (configdrive.Address, bool) {
+	subnet, ok := view.Subnet(ip.Subnet)
+	if !ok {
+		return configdrive.Address{}, false
+	}
+	prefix, err := netip.ParsePrefix(subnet.CIDR)
+	if err != nil {
+		return configdrive.Address{}, false
+	}
+	a := configdrive.Address{Prefix: fmt.Sprintf("%s/%d", ip.Address, prefix.Bits()), Gateway: subnet.Gateway, DNS: subnet.DNS}
+	for _, r := range subnet.Routes {
+		a.Routes = append(a.Routes, configdrive.Route{Destination: r.Destination, NextHop: r.NextHop})
+	}
+	return a, true
+}
+
+func metadata(in *cluster.Instance, node *cluster.Node, cards []configdrive.NIC) configdrive.Meta {
+	m := configdrive.Meta{
+		UUID:             string(in.ID),
+		Name:             in.Spec.Name,
+		Hostname:         in.Spec.Hostname,
+		AvailabilityZone: node.Zone,
+		ProjectID:        string(in.Project),
+		FlavorName:       in.Spec.Flavor.Name,
+		Metadata:         in.Spec.Metadata,
+		AdminPass:        in.Spec.AdminPass,
+		UserData:         in.Spec.UserData,
+		NICs:             cards,
+	}
+	if in.Spec.PublicKey != "" {
+		m.Keys = []configdrive.Key{{Name: in.Spec.KeyName, Type: "ssh", Data: in.Spec.PublicKey}}
+	}
+	return m
+}

@@ -1,0 +1,228 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/virt"
+)
+
+// job is what one worker does for one instance.
+type job struct {
+	loop    *Loop
+	id      cluster.InstanceID
+	in      *cluster.Instance // nil: the state has no such instance here
+	view    *cluster.View
+	actions []virt.Action
+	prepare bool // fetch its images
+}
+
+// outcome is what a worker did, for the loop to remember.
+type outcome struct {
+	id      cluster.InstanceID
+	in      *cluster.Instance
+	domain  *virt.Domain // as it is now; nil: there is none
+	known   bool         // domain is known; else the loop keeps what it had
+	started bool
+	asked   bool // the guest was asked to shut down
+	gone    *virt.Stamp
+	failed  virt.ActionKind
+	err     error
+}
+
+// errNotOurs ends a job quietly: what it was about changed meanwhile, and the next pass decides anew.
+var errNotOurs = errors.New("the cluster decided otherwise meanwhile")
+
+func (l *Loop) start(ctx context.Context, j job) {
+	if j.id == "" {
+		j.id = j.in.ID
+	}
+	l.remember(j.id).busy = true
+	l.workers.Add(1)
+	go func() {
+		defer l.workers.Done()
+		o := j.run(ctx)
+		select {
+		case l.done <- o:
+		case <-ctx.Done():
+		}
+	}()
+}
+
+func (j *job) run(ctx context.Context) outcome {
+	o := outcome{id: j.id, in: j.in}
+	if j.prepare {
+		o.failed, o.err = virt.ActionBuild, j.fetch(ctx)
+		return o
+	}
+	for _, a := range j.actions {
+		j.loop.Log.Info(string(a.Kind), "instance", a.ID, "epoch", a.Stamp.Epoch, "why", a.Why)
+		if err := j.do(ctx, a, &o); err != nil {
+			o.failed, o.err = a.Kind, err
+			return o
+		}
+	}
+	return o
+}
+
+// fetch brings the instance's images here. Its progress is the instance's note.
+func (j *job) fetch(ctx context.Context) error {
+	for _, img := range images(j.in, j.view) {
+		if img.Data == nil {
+			return cluster.Errorf(cluster.Invalid, "image %s has no data", img.ID)
+		}
+		if err := j.loop.Images.Prepare(ctx, img, j.progress); err != nil {
+			return fmt.Errorf("fetch image %s: %w", img.ID, err)
+		}
+	}
+	return nil
+}
+
+func (j *job) progress(note string) {
+	j.loop.outbox.put(cluster.InstanceReport{ID: j.in.ID, Generation: j.in.Generation, Epoch: j.in.Epoch, Step: note})
+}
+
+// do carries out one action and notes in o what the domain is after it.
+func (j *job) do(ctx context.Context, a virt.Action, o *outcome) error {
+	driver := j.loop.Driver
+	switch a.Kind {
+	case virt.ActionBuild:
+		return j.bounded(ctx, func(ctx context.Context) error {
+			if err := j.confirm(ctx); err != nil {
+				return err
+			}
+			g, err := Guest(j.in, j.view, j.loop.Node, j.loop.Images)
+			if err != nil {
+				return err
+			}
+			if err := driver.Build(ctx, g); err != nil {
+				return err
+			}
+			o.have(a.ID, a.Stamp, virt.PowerOff)
+			return nil
+		})
+	case virt.ActionStart:
+		return j.bounded(ctx, func(ctx context.Context) error {
+			if err := j.confirm(ctx); err != nil {
+				return err
+			}
+			if err := driver.Start(ctx, a.ID); err != nil {
+				return err
+			}
+			o.have(a.ID, a.Stamp, virt.PowerRunning)
+			o.started = true
+			return nil
+		})
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	switch a.Kind {
+	case virt.ActionStop:
+		if err := driver.Stop(ctx, a.ID, a.Stop); err != nil {
+			return err
+		}
+		if o.asked = a.Stop == virt.Shutdown; !o.asked {
+			o.have(a.ID, a.Stamp, virt.PowerOff)
+		}
+	case virt.ActionRemove:
+		if err := driver.Remove(ctx, a.ID); err != nil {
+			return err
+		}
+		o.known, o.domain = true, nil
+	case virt.ActionRemoveDisks:
+		if err := driver.RemoveDisks(ctx, a.ID); err != nil {
+			return err
+		}
+		o.known, o.domain, o.gone = true, nil, &a.Stamp
+	}
+	return nil
+}
+
+// bounded runs one of the costly actions in its turn.
+func (j *job) bounded(ctx context.Context, f func(context.Context) error) error {
+	select {
+	case j.loop.slots <- struct{}{}:
+		defer func() { <-j.loop.slots }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	return f(ctx)
+}
+
+// confirm asks the cluster, not this node's memory, whether the instance is still this node's to run.
+func (j *job) confirm(ctx context.Context) error {
+	view, err := j.loop.Cluster.Read(ctx)
+	if err != nil {
+		return fmt.Errorf("confirm instance %s before it is started: %w", j.id, err)
+	}
+	in, ok := view.Instance(j.id)
+	if !ok || in.Node != j.loop.Node || in.Epoch != j.in.Epoch || in.Wanted != j.in.Wanted {
+		return errNotOurs
+	}
+	return nil
+}
+
+func (o *outcome) have(id cluster.InstanceID, s virt.Stamp, p virt.Power) {
+	o.known, o.domain = true, &virt.Domain{ID: id, Stamp: s, Power: p}
+}
+
+// finish takes in what a worker did.
+func (l *Loop) finish(o outcome) {
+	m := l.remember(o.id)
+	m.busy = false
+	l.dirty[o.id] = struct{}{}
+	if o.known {
+		l.observe(o)
+	}
+	if o.asked && m.asked.IsZero() {
+		m.asked = time.Now()
+	}
+	if o.started {
+		m.boot, m.asked, m.attempts = o.in.Boot, time.Time{}, 0
+		delete(l.resume, o.id)
+		l.settled()
+		l.outbox.put(running(o.in))
+	}
+	if o.gone != nil {
+		l.outbox.put(cluster.InstanceReport{ID: o.id, Epoch: o.gone.Epoch, Gone: true})
+	}
+	if o.err != nil && !errors.Is(o.err, errNotOurs) && !errors.Is(o.err, context.Canceled) {
+		l.failed(o, m)
+	}
+}
+
+func (l *Loop) observe(o outcome) {
+	if o.domain == nil {
+		delete(l.observed, o.id)
+		return
+	}
+	d := *o.domain
+	d.Name = l.observed[o.id].Name
+	l.observed[o.id] = d
+	if d.Power != virt.PowerRunning {
+		l.remember(o.id).asked = time.Time{}
+	}
+}
+
+// failed decides whether to try again. What the hypervisor or the cluster could not answer says nothing about
+// the instance, and is tried for ever; what it refused is tried a few times and then told to the user.
+func (l *Loop) failed(o outcome, m *memory) {
+	unsure := errors.Is(o.err, virt.ErrUnavailable) || cluster.CodeOf(o.err) == cluster.Unavailable
+	m.attempts++
+	l.Log.Warn(string(o.failed), "instance", o.id, "attempt", m.attempts, "err", o.err)
+	m.retryAt = time.Now().Add(min(retryAtMost, retryAfter<<min(m.attempts-1, 5)))
+	if unsure || o.in == nil || o.in.Wanted == cluster.WantDeleted || m.attempts < maxAttempts {
+		return
+	}
+	m.attempts = 0
+	l.outbox.put(cluster.InstanceReport{
+		ID: o.id, Generation: o.in.Generation, Epoch: o.in.Epoch, Power: cluster.PowerNoState,
+		Error:  fmt.Sprintf("Build of instance %s aborted: the hypervisor could not %s it.", o.id, o.failed),
+		Detail: o.err.Error(),
+	})
+}

@@ -1,0 +1,224 @@
+package reconcile
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/virt"
+)
+
+// How often and how much.
+const (
+	relistEvery   = 10 * time.Second       // events may be lost
+	relistPause   = 100 * time.Millisecond // between two listings asked for by events
+	callTimeout   = 30 * time.Second       // one call of the driver
+	startTimeout  = 60 * time.Second       // building or starting
+	shutdownGrace = 60 * time.Second       // Nova's shutdown_timeout: then the power is cut
+	maxAttempts   = 3                      // then the instance goes to error
+	retryAfter    = time.Second            // doubled with each attempt, up to retryAtMost
+	retryAtMost   = 30 * time.Second
+)
+
+// Cluster is the replicated state as the loop uses it.
+type Cluster interface {
+	// Latest returns the newest view and a channel that is closed when there is a newer one.
+	Latest() (*cluster.View, <-chan struct{})
+
+	// Read returns a view that holds everything acknowledged before the call.
+	Read(ctx context.Context) (*cluster.View, error)
+
+	// Propose commits a command.
+	Propose(ctx context.Context, c cluster.Command) (cluster.Result, error)
+}
+
+// Images puts base images on this node.
+type Images interface {
+	// Base returns where an image stands on this node's disk, and in what format; ok is false when it does not.
+	Base(img *cluster.Image) (path, format string, ok bool)
+
+	// Prepare fetches an image until Base has it. It tells its progress in words.
+	Prepare(ctx context.Context, img *cluster.Image, progress func(note string)) error
+}
+
+// Config is what a Loop is made of.
+type Config struct {
+	Node        cluster.NodeID
+	Cluster     Cluster
+	Driver      virt.Driver
+	Images      Images
+	Log         *slog.Logger
+	Starts      int    // guests that are built or started at the same time
+	Incarnation string // names this boot of the host; see Resume
+	LastKnown   string // the incarnation that Settled was told last
+	Settled     func() // called when all that ran before a reboot of the host runs again
+}
+
+// Loop reconciles one node. Make it with New, then call Run.
+type Loop struct {
+	Config
+	outbox *outbox
+	slots  chan struct{}
+
+	// Owned by Run.
+	known    map[cluster.InstanceID]*cluster.Instance // as the last pass saw them
+	observed map[cluster.InstanceID]virt.Domain       // as last listed, and changed by what was done since
+	memory   map[cluster.InstanceID]*memory
+	dirty    map[cluster.InstanceID]struct{}
+	resume   map[cluster.InstanceID]struct{} // ran when the host went down, and do not run yet
+	listed   time.Time                       // when the hypervisor was listed last; zero: it has to be
+	answered bool                            // the hypervisor was listed once
+	alarms   map[cluster.InstanceID]time.Time
+	rebooted bool // the host was booted since LastKnown, and resume is not filled yet
+	done     chan outcome
+	workers  sync.WaitGroup
+
+	mu          sync.Mutex
+	quarantined []string
+}
+
+// memory is what the loop remembers of an instance between passes.
+type memory struct {
+	busy     bool
+	attempts int
+	retryAt  time.Time
+	boot     uint64    // the Boot of the domain that runs; 0: as the state says
+	asked    time.Time // when the guest was asked to shut down
+	reported reported
+}
+
+// New makes a loop.
+func New(c Config) *Loop {
+	return &Loop{
+		Config:   c,
+		outbox:   newOutbox(c.Node, c.Cluster, c.Log),
+		slots:    make(chan struct{}, max(1, c.Starts)),
+		known:    map[cluster.InstanceID]*cluster.Instance{},
+		observed: map[cluster.InstanceID]virt.Domain{},
+		memory:   map[cluster.InstanceID]*memory{},
+		dirty:    map[cluster.InstanceID]struct{}{},
+		resume:   map[cluster.InstanceID]struct{}{},
+		alarms:   map[cluster.InstanceID]time.Time{},
+		rebooted: c.Incarnation != c.LastKnown,
+		done:     make(chan outcome),
+	}
+}
+
+// Quarantined names the domains that were found and left alone. It is safe for concurrent use.
+func (l *Loop) Quarantined() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]string(nil), l.quarantined...)
+}
+
+// Run reconciles until ctx ends, and returns when every worker is done. Domains go on running.
+func (l *Loop) Run(ctx context.Context) {
+	defer l.drain()
+	l.workers.Add(1)
+	go func() { defer l.workers.Done(); l.outbox.run(ctx) }()
+	if !l.catchUp(ctx) {
+		return
+	}
+	for {
+		view, changed := l.Cluster.Latest()
+		l.list(ctx)
+		wake := l.pass(ctx, view)
+		timer := time.NewTimer(wake)
+		select {
+		case <-changed:
+		case e := <-l.Driver.Events():
+			l.hint(e)
+		case o := <-l.done:
+			l.finish(o)
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+		timer.Stop()
+	}
+}
+
+// catchUp waits until this node has seen everything that was acknowledged: what an old log says may have been moved
+// or deleted long ago.
+func (l *Loop) catchUp(ctx context.Context) bool {
+	for {
+		_, err := l.Cluster.Read(ctx)
+		if err == nil {
+			return true
+		}
+		l.Log.Info("wait for the cluster before touching any instance", "err", err)
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// hint makes the next pass look at what the hypervisor spoke of.
+func (l *Loop) hint(e virt.Event) {
+	if e.ID != "" {
+		l.dirty[e.ID] = struct{}{}
+	}
+	if time.Since(l.listed) > relistPause {
+		l.listed = time.Time{}
+	} else { // soon enough: an event is a hint, and many come at once
+		l.listed = l.listed.Add(-relistEvery + relistPause)
+	}
+}
+
+// drain waits for the workers, whose context has ended.
+func (l *Loop) drain() {
+	idle := make(chan struct{})
+	go func() { l.workers.Wait(); close(idle) }()
+	for {
+		select {
+		case <-l.done:
+		case <-idle:
+			return
+		}
+	}
+}
+
+// list observes the hypervisor when that is due. Without an answer the old picture stays, and nothing is concluded
+// from it that was not so before.
+func (l *Loop) list(ctx context.Context) {
+	if time.Since(l.listed) < relistEvery {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	domains, err := l.Driver.Domains(ctx)
+	if err != nil {
+		l.Log.Warn("list the domains", "err", err)
+		l.listed = time.Now().Add(-relistEvery + retryAfter)
+		return
+	}
+	first := !l.answered
+	fresh := make(map[cluster.InstanceID]virt.Domain, len(domains))
+	for _, d := range domains {
+		fresh[d.ID] = d
+		if old, ok := l.observed[d.ID]; first || !ok || old != d {
+			l.dirty[d.ID] = struct{}{}
+		}
+	}
+	for id := range l.observed {
+		if _, ok := fresh[id]; !ok {
+			l.dirty[id] = struct{}{}
+		}
+	}
+	for id, m := range l.memory { // a worker knows better what it did just now
+		if !m.busy {
+			continue
+		}
+		if old, ok := l.observed[id]; ok {
+			fresh[id] = old
+		} else {
+			delete(fresh, id)
+		}
+	}
+	l.observed, l.listed, l.answered = fresh, time.Now(), true
+}

@@ -1,0 +1,234 @@
+package reconcile
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/virt"
+)
+
+// pass compares and acts once. It returns how long until the next pass is due if nothing happens before.
+func (l *Loop) pass(ctx context.Context, view *cluster.View) time.Duration {
+	if !l.answered {
+		return retryAfter // nothing was observed yet, so nothing can be compared
+	}
+	l.notice(view)
+	now := time.Now()
+	wake := min(relistEvery, l.ring(now))
+	w := virt.Wanted{Cluster: view.Authority().ClusterID, Node: l.Node}
+	var domains []virt.Domain
+	for id := range l.dirty {
+		m := l.remember(id)
+		if m.busy {
+			continue // its worker makes it dirty again
+		}
+		if wait := m.retryAt.Sub(now); wait > 0 {
+			wake = min(wake, wait)
+			continue
+		}
+		if d, ok := l.observed[id]; ok {
+			domains = append(domains, d)
+		}
+		if in, ok := view.Instance(id); ok && in.Node != "" && in.Wanted != cluster.WantDeleted {
+			w.Instances = append(w.Instances, l.desired(in, m, view, now))
+		}
+	}
+	for t := range view.TombstonesOn(l.Node) {
+		if _, ok := l.dirty[t.Instance]; ok {
+			w.Tombstones = append(w.Tombstones, virt.Tombstone{Instance: t.Instance, Node: t.Node, Epoch: t.Epoch})
+		}
+	}
+	l.carryOut(ctx, view, virt.Diff(w, domains))
+	l.settleDirty(view, now)
+	return max(min(wake, l.listed.Add(relistEvery).Sub(now)), time.Millisecond)
+}
+
+// ring makes the instances dirty whose alarm is due, and returns how long until the next one.
+func (l *Loop) ring(now time.Time) time.Duration {
+	next := relistEvery
+	for id, at := range l.alarms {
+		if at.After(now) {
+			next = min(next, at.Sub(now))
+			continue
+		}
+		l.dirty[id] = struct{}{}
+		delete(l.alarms, id)
+	}
+	return next
+}
+
+// notice marks what changed in the state since the last pass.
+func (l *Loop) notice(view *cluster.View) {
+	here := make(map[cluster.InstanceID]*cluster.Instance, len(l.known))
+	for in := range view.InstancesOn(l.Node) {
+		here[in.ID] = in
+		if l.known[in.ID] != in {
+			l.dirty[in.ID] = struct{}{}
+		}
+	}
+	for id := range l.known {
+		if here[id] == nil {
+			l.dirty[id] = struct{}{}
+		}
+	}
+	for t := range view.TombstonesOn(l.Node) {
+		l.dirty[t.Instance] = struct{}{}
+	}
+	l.known = here
+	if l.rebooted {
+		l.rebooted = false
+		for id, in := range here {
+			if in.Wanted == cluster.WantOn && l.observed[id].Power != virt.PowerRunning {
+				l.resume[id] = struct{}{}
+			}
+		}
+		l.settled()
+	}
+}
+
+// settled tells that everything that ran before the host's reboot runs again.
+func (l *Loop) settled() {
+	if len(l.resume) == 0 && l.Settled != nil {
+		l.Settled()
+		l.Settled = nil
+	}
+}
+
+func (l *Loop) remember(id cluster.InstanceID) *memory {
+	m := l.memory[id]
+	if m == nil {
+		m = &memory{}
+		l.memory[id] = m
+	}
+	return m
+}
+
+// desired is what the state wants of an instance, as virt.Diff asks it.
+func (l *Loop) desired(in *cluster.Instance, m *memory, view *cluster.View, now time.Time) virt.Desired {
+	d := virt.Desired{Stamp: stamp(in, view), Node: in.Node, Ready: l.ready(in, view)}
+	if in.Status.VM == cluster.VMError && in.Status.Task == cluster.TaskNone {
+		return d // it waits for somebody to do something about it
+	}
+	running := m.boot
+	if running == 0 {
+		running = in.Status.Boot
+	}
+	switch in.Wanted {
+	case cluster.WantOn:
+		_, resume := l.resume[in.ID]
+		d.Power = virt.PowerRunning
+		d.Resume = resume || in.Status.VM == cluster.VMBuilding || in.Status.Task != cluster.TaskNone
+		d.Restart = in.Boot > running
+		if in.Status.Task == cluster.TaskRebooting {
+			d.Stop = l.politely(m, now)
+		}
+	case cluster.WantOff:
+		d.Power = virt.PowerOff
+		d.Stop = l.politely(m, now)
+	}
+	return d
+}
+
+// politely asks the guest to shut down first, and cuts the power when it had its time.
+func (l *Loop) politely(m *memory, now time.Time) virt.StopMode {
+	if !m.asked.IsZero() && now.Sub(m.asked) >= shutdownGrace {
+		return virt.Destroy
+	}
+	return virt.Shutdown
+}
+
+// ready tells whether every image that the instance boots from stands here. A domain that exists has its overlay, whose
+// base is here already.
+func (l *Loop) ready(in *cluster.Instance, view *cluster.View) bool {
+	for _, img := range images(in, view) {
+		if _, _, ok := l.Images.Base(img); !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// images are the images that an instance boots from, as far as they are still recorded.
+func images(in *cluster.Instance, view *cluster.View) []*cluster.Image {
+	var out []*cluster.Image
+	for _, id := range []cluster.ImageID{in.Spec.Image, in.Spec.Boot.Kernel, in.Spec.Boot.Ramdisk} {
+		if img, ok := view.Image(id); ok {
+			out = append(out, img)
+		}
+	}
+	return out
+}
+
+func stamp(in *cluster.Instance, view *cluster.View) virt.Stamp {
+	return virt.Stamp{Cluster: view.Authority().ClusterID, Instance: in.ID, Generation: in.Generation, Epoch: in.Epoch}
+}
+
+// carryOut gives each instance's actions to a worker of its own.
+func (l *Loop) carryOut(ctx context.Context, view *cluster.View, actions []virt.Action) {
+	for len(actions) > 0 {
+		id := actions[0].ID
+		n := 1
+		for n < len(actions) && actions[n].ID == id {
+			n++
+		}
+		l.dispatch(ctx, view, id, actions[:n])
+		actions = actions[n:]
+	}
+}
+
+func (l *Loop) dispatch(ctx context.Context, view *cluster.View, id cluster.InstanceID, actions []virt.Action) {
+	in, _ := view.Instance(id)
+	switch first := actions[0]; first.Kind {
+	case virt.ActionQuarantine:
+		l.quarantine(first)
+		return
+	case virt.ActionReport:
+		if in != nil && in.Node == l.Node && !l.ready(in, view) {
+			l.start(ctx, job{loop: l, in: in, view: view, prepare: true})
+			return
+		}
+		l.Log.Debug("left as it is", "instance", id, "why", first.Why)
+		return
+	}
+	l.start(ctx, job{loop: l, id: id, in: in, view: view, actions: actions})
+}
+
+// quarantine names a domain once.
+func (l *Loop) quarantine(a virt.Action) {
+	text := string(a.ID) + ": " + a.Why
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if slices.Contains(l.quarantined, text) {
+		return
+	}
+	l.Log.Warn("found a domain that this cluster did not commit to this node; it is left alone", "domain", a.ID, "why", a.Why)
+	l.quarantined = append(l.quarantined, text)
+}
+
+// settleDirty reports what is as it should be by now, and forgets what needs no further look.
+func (l *Loop) settleDirty(view *cluster.View, now time.Time) {
+	for id := range l.dirty {
+		m := l.memory[id]
+		if m.busy || m.retryAt.After(now) {
+			continue
+		}
+		delete(l.dirty, id)
+		in, ok := view.Instance(id)
+		if !ok || in.Node != l.Node {
+			if _, there := l.observed[id]; !there {
+				delete(l.memory, id)
+				delete(l.resume, id)
+				l.settled()
+			}
+			continue
+		}
+		if d, there := l.observed[id]; there {
+			l.tell(in, d, m)
+			if !m.asked.IsZero() && d.Power == virt.PowerRunning {
+				l.alarms[id] = m.asked.Add(shutdownGrace)
+			}
+		}
+	}
+}

@@ -1,0 +1,152 @@
+package reconcile
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/virt"
+)
+
+// reported is what the loop told about an instance, and at which revision: the same is not told twice.
+type reported struct {
+	revision uint64
+	report   cluster.InstanceReport
+}
+
+// running reports an instance that was just started.
+func running(in *cluster.Instance) cluster.InstanceReport {
+	return cluster.InstanceReport{ID: in.ID, Generation: in.Generation, Epoch: in.Epoch, Power: cluster.PowerRunning, Boot: in.Boot}
+}
+
+// tell reports what was observed when the state says otherwise.
+func (l *Loop) tell(in *cluster.Instance, d virt.Domain, m *memory) {
+	if d.Stamp.Epoch != in.Epoch {
+		return
+	}
+	if in.Status.VM == cluster.VMError && in.Status.Task == cluster.TaskNone && in.Status.Power == powerOf(d.Power) {
+		return
+	}
+	r := cluster.InstanceReport{ID: in.ID, Generation: d.Stamp.Generation, Epoch: d.Stamp.Epoch, Power: powerOf(d.Power), Boot: m.boot}
+	if r.Boot == 0 {
+		r.Boot = in.Status.Boot
+	}
+	same := in.Status.Power == r.Power && in.Status.VM != cluster.VMBuilding && in.Status.Task == cluster.TaskNone && in.Status.Boot == r.Boot
+	if same || m.reported == (reported{in.Revision, r}) {
+		return
+	}
+	m.reported = reported{in.Revision, r}
+	l.outbox.put(r)
+}
+
+func powerOf(p virt.Power) cluster.PowerState {
+	switch p {
+	case virt.PowerRunning:
+		return cluster.PowerRunning
+	case virt.PowerPaused:
+		return cluster.PowerPaused
+	case virt.PowerOff:
+		return cluster.PowerShutdown
+	case virt.PowerCrashed:
+		return cluster.PowerCrashed
+	}
+	return cluster.PowerNoState
+}
+
+// maxReports bounds how many reports travel in one command.
+const maxReports = 512
+
+// outbox sends reports, many in one command, until the state has them. A later report of an instance replaces an
+// earlier one that was not sent yet, except that nothing replaces the news that it is gone.
+type outbox struct {
+	node    cluster.NodeID
+	cluster Cluster
+	log     *slog.Logger
+	poke    chan struct{}
+
+	mu      sync.Mutex
+	reports map[cluster.InstanceID]cluster.InstanceReport
+	order   []cluster.InstanceID
+}
+
+func newOutbox(node cluster.NodeID, c Cluster, log *slog.Logger) *outbox {
+	return &outbox{node: node, cluster: c, log: log, poke: make(chan struct{}, 1), reports: map[cluster.InstanceID]cluster.InstanceReport{}}
+}
+
+// put queues a report. It never blocks; there is at most one for each instance.
+func (o *outbox) put(r cluster.InstanceReport) {
+	o.mu.Lock()
+	old, waiting := o.reports[r.ID]
+	if !waiting {
+		o.order = append(o.order, r.ID)
+	}
+	if !old.Gone || r.Gone {
+		o.reports[r.ID] = r
+	}
+	o.mu.Unlock()
+	select {
+	case o.poke <- struct{}{}:
+	default:
+	}
+}
+
+// take removes up to maxReports reports, oldest first.
+func (o *outbox) take() []cluster.InstanceReport {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := min(len(o.order), maxReports)
+	out := make([]cluster.InstanceReport, 0, n)
+	for _, id := range o.order[:n] {
+		out = append(out, o.reports[id])
+		delete(o.reports, id)
+	}
+	o.order = append([]cluster.InstanceID(nil), o.order[n:]...)
+	return out
+}
+
+// giveBack queues reports again that could not be sent, unless there is newer news by now.
+func (o *outbox) giveBack(reports []cluster.InstanceReport) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, r := range reports {
+		_, newer := o.reports[r.ID]
+		if newer && !r.Gone {
+			continue
+		}
+		if !newer {
+			o.order = append(o.order, r.ID)
+		}
+		o.reports[r.ID] = r
+	}
+}
+
+func (o *outbox) run(ctx context.Context) {
+	for {
+		reports := o.take()
+		if len(reports) == 0 {
+			select {
+			case <-o.poke:
+				continue
+			case <-ctx.Done():
+				return
+			}
+		}
+		cmd := cluster.Command{Time: cluster.At(time.Now()), Op: &cluster.ReportInstances{Node: o.node, Reports: reports}}
+		_, err := o.cluster.Propose(ctx, cmd)
+		if err == nil {
+			continue
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		o.log.Warn("report to the cluster", "instances", len(reports), "err", err)
+		o.giveBack(reports)
+		select {
+		case <-time.After(retryAfter):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
