@@ -1,0 +1,112 @@
+package placement
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/kilonova/kilonova/cluster"
+)
+
+// BenchmarkDecide measures single decisions, each chosen and claimed, over random requests on nodes that are full to any
+// degree. Every claim is released after some thousand further ones, at random, so the cluster stays as full as it was while
+// every node's room keeps changing. The p50 and p99 are of the decisions' own times, clock included.
+func BenchmarkDecide(b *testing.B) {
+	for _, policy := range []struct {
+		name string
+		w    Weights
+	}{{"spread", Spread}, {"pack", Pack}} {
+		for _, nodes := range []int{1_000, 10_000, 100_000} {
+			b.Run(fmt.Sprintf("%s/nodes=%d", policy.name, nodes), func(b *testing.B) {
+				benchmarkDecide(b, newFleet(1), nodes, policy.w)
+			})
+		}
+	}
+}
+
+// BenchmarkDecide_OddSizes asks for sizes that are no border of the board's levels.
+func BenchmarkDecide_OddSizes(b *testing.B) {
+	for _, nodes := range []int{1_000, 100_000} {
+		b.Run(fmt.Sprintf("nodes=%d", nodes), func(b *testing.B) {
+			f := newFleet(1)
+			for i := range 40 {
+				f.flavors = append(f.flavors, flavorOf(fmt.Sprintf("odd%d", i), cluster.Resources{
+					VCPUs: int64(1 + i%13), MemoryMiB: int64(300 + 700*i), DiskGiB: int64(3 + 5*i),
+				}))
+			}
+			benchmarkDecide(b, f, nodes, Pack)
+		})
+	}
+}
+
+// BenchmarkDecide_ManyClasses has 16 zones, so 64 classes.
+func BenchmarkDecide_ManyClasses(b *testing.B) {
+	for _, nodes := range []int{1_000, 100_000} {
+		b.Run(fmt.Sprintf("nodes=%d", nodes), func(b *testing.B) {
+			f := newFleet(1)
+			f.zones = nil
+			for i := range 16 {
+				f.zones = append(f.zones, fmt.Sprintf("zone%d", i))
+			}
+			benchmarkDecide(b, f, nodes, Spread)
+		})
+	}
+}
+
+// claim is one that will be released.
+type claim struct {
+	node cluster.NodeID
+	r    cluster.Resources
+}
+
+func benchmarkDecide(b *testing.B, f *fleet, nodes int, w Weights) {
+	x := f.index(nodes, Options{Weights: w, Seed: 1})
+	requests := make([]Request, 4096)
+	for i := range requests {
+		requests[i] = f.request()
+	}
+	order := make([]uint32, 1<<16)
+	for i := range order {
+		order[i] = f.rng.Uint32()
+	}
+	held := make([]claim, min(4*nodes, 8192))
+	took := make([]time.Duration, b.N)
+	missed := 0
+	decide := func(i int) time.Duration {
+		r := &requests[order[i%len(order)]%uint32(len(requests))]
+		out := &held[order[(i*7+1)%len(order)]%uint32(len(held))]
+		if out.node != "" {
+			x.Release(out.node, out.r)
+		}
+		start := time.Now()
+		c, ok := x.Choose(r)
+		if ok {
+			x.Claim(c.Node, r.Resources)
+		}
+		d := time.Since(start)
+		*out = claim{}
+		if ok {
+			*out = claim{c.Node, r.Resources}
+		} else {
+			missed++
+		}
+		return d
+	}
+	for i := range 20_000 {
+		decide(i)
+	}
+	missed = 0
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		took[i] = decide(i)
+	}
+	b.StopTimer()
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Nanoseconds()), "p50-ns")
+	b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds()), "p99-ns")
+	b.ReportMetric(float64(took[len(took)*999/1000].Nanoseconds()), "p99.9-ns")
+	b.ReportMetric(100*float64(missed)/float64(b.N), "%none")
+	b.ReportMetric(float64(len(x.classFor)), "classes")
+}
