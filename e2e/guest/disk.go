@@ -75,7 +75,7 @@ func writeDisk(ctx context.Context, d bootDisk) error {
 // fillBoot makes the boot partition in place.
 func (d bootDisk) fillBoot(ctx context.Context) error {
 	start := bootStartMiB * mib
-	err := run(ctx, "", "mkfs.vfat", "-n", "BOOT", "--offset", fmt.Sprint(start/sector), "-h", fmt.Sprint(start/sector),
+	err := run(ctx, "", "mkfs.vfat", "-F", "16", "-n", "BOOT", "--offset", fmt.Sprint(start/sector), "-h", fmt.Sprint(start/sector),
 		d.file, fmt.Sprint(d.bootMiB*mib/1024))
 	if err != nil {
 		return err

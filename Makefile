@@ -1,0 +1,66 @@
+# Kilonova: build, try, test, package. "make help" lists what there is.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GO       ?= go
+NODES    ?= 3
+# TIMEOUT bounds each half of "make test", in the notation of go test.
+TIMEOUT  ?= 30m
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.0.0)
+DEB      := bin/kilonova_$(shell packaging/version "$(VERSION)")_amd64.deb
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+
+# The tests of these packages make hosts and boot guests; all others run anywhere.
+E2E  := ./e2e/...
+UNIT  = $(shell $(GO) list ./... | grep -v '/e2e\(/\|$$\)')
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+.PHONY: run
+run: deps build ## make a cluster of NODES=3 hosts on this machine, boot a guest in it, and stay until Ctrl-C (root)
+	@mkdir -p bin && $(GO) build -o bin/run ./e2e/run
+	@exec bin/run --nodes $(NODES) --kilonova bin/kilonova
+
+.PHONY: build
+build: ## build bin/kilonova, one static binary
+	@echo "building bin/kilonova $(VERSION)"
+	@mkdir -p bin
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/kilonova .
+
+.PHONY: deps
+deps: ## install the Debian packages that are missing (root)
+	@scripts/deps
+
+.PHONY: test
+test: deps build ## run every test: race detector, fuzz seeds, simulation, real guests on several hosts (root)
+	@status=0; \
+	echo "unit tests and clusters in one process, with the race detector"; \
+	$(GO) test -race -timeout $(TIMEOUT) $(UNIT) || status=1; \
+	echo "end-to-end tests: hosts, libvirt, guests"; \
+	KILONOVA_BIN=$(CURDIR)/bin/kilonova $(GO) test -p 1 -timeout $(TIMEOUT) $(E2E) || status=1; \
+	exit $$status
+
+.PHONY: test-unit
+test-unit: ## run the tests that need neither root nor libvirt
+	@KILONOVA_TEST_UNIT=1 $(GO) test -short -timeout $(TIMEOUT) ./...
+
+.PHONY: bench
+bench: ## print the figures of speed and size, beside this machine's fsync latency
+	@$(GO) test -run '^$$' -bench . -benchmem -timeout $(TIMEOUT) $(UNIT) | grep -v -e '^ok' -e 'no test files'
+
+.PHONY: deb
+deb: build ## build the Debian package in bin/
+	@packaging/build-deb bin/kilonova "$(DEB)" "$(VERSION)"
+
+.PHONY: lint
+lint: ## check format, vet, staticcheck, known vulnerabilities
+	@scripts/lint
+
+.PHONY: clean
+clean: ## remove what was built, and what a killed lab left (guest images in /var/cache/kilonova-lab, too, as root)
+	@rm -rf bin
+	@if [ "$$(id -u)" = 0 ]; then $(GO) run ./e2e/run --sweep && rm -rf /var/cache/kilonova-lab; fi
