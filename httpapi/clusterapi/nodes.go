@@ -1,0 +1,172 @@
+package clusterapi
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/httpapi/rest"
+)
+
+// Overview is the cluster as the node that answers sees it.
+type Overview struct {
+	ClusterID string         `json:"cluster_id"`
+	Node      cluster.NodeID `json:"node"`
+	Leader    cluster.NodeID `json:"leader"` // "": none is known
+	Nodes     int            `json:"nodes"`
+	Instances int            `json:"instances"`
+	Index     uint64         `json:"index"`
+	Version   string         `json:"version"`
+}
+
+// Node is a node with what is known of it at the moment.
+type Node struct {
+	ID        cluster.NodeID    `json:"id"`
+	Name      string            `json:"name"`
+	Address   string            `json:"address"`
+	Zone      string            `json:"zone"`
+	State     string            `json:"state"` // up, down
+	SilentFor string            `json:"silent_for,omitempty"`
+	Part      string            `json:"raft"`   // leader, voter, non-voter, none
+	Status    string            `json:"status"` // enabled, disabled, draining, not ready
+	Why       string            `json:"why,omitempty"`
+	Instances int               `json:"instances"`
+	Used      cluster.Resources `json:"used"`
+	Limit     cluster.Resources `json:"limit"`
+	KVM       bool              `json:"kvm"`
+	Bridges   map[string]string `json:"bridges,omitempty"`
+	Found     []string          `json:"quarantine,omitempty"`
+	Version   string            `json:"version"`
+	Enrolled  time.Time         `json:"enrolled"`
+}
+
+func (s *server) show(r *http.Request) (any, error) {
+	view, err := rest.View(r, s.Backend)
+	if err != nil {
+		return nil, err
+	}
+	o := Overview{Node: s.Self, Index: view.Index(), Version: s.Version}
+	if a := view.Authority(); a != nil {
+		o.ClusterID = a.ClusterID
+	}
+	for n := range view.Nodes() {
+		o.Nodes++
+		if s.Members.Member(n.ID).Leader {
+			o.Leader = n.ID
+		}
+	}
+	for range view.Instances() {
+		o.Instances++
+	}
+	return o, nil
+}
+
+func (s *server) listNodes(r *http.Request) (any, error) {
+	view, err := rest.View(r, s.Backend)
+	if err != nil {
+		return nil, err
+	}
+	out := []Node{}
+	for n := range view.Nodes() {
+		out = append(out, s.render(view, n))
+	}
+	slices.SortFunc(out, func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
+	return map[string]any{"nodes": out}, nil
+}
+
+func (s *server) showNode(r *http.Request) (any, error) {
+	view, n, err := s.find(r)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"node": s.render(view, n)}, nil
+}
+
+// find looks the node of the path up, by ID or by name.
+func (s *server) find(r *http.Request) (*cluster.View, *cluster.Node, error) {
+	view, err := rest.View(r, s.Backend)
+	if err != nil {
+		return nil, nil, err
+	}
+	name := chi.URLParam(r, "node")
+	if n, ok := view.Node(cluster.NodeID(name)); ok {
+		return view, n, nil
+	}
+	if n, ok := view.NodeNamed(name); ok {
+		return view, n, nil
+	}
+	return nil, nil, cluster.Errorf(cluster.NotFound, "Node %s could not be found.", name)
+}
+
+func (s *server) render(view *cluster.View, n *cluster.Node) Node {
+	m := s.Members.Member(n.ID)
+	out := Node{
+		ID: n.ID, Name: n.Name, Address: n.Address, Zone: n.Zone,
+		State: "up", Part: part(m), Used: view.Allocated(n.ID), Limit: n.Capacity.Limit(),
+		KVM: n.Host.KVM, Bridges: n.Bridges, Found: n.Host.Quarantine, Version: n.Version, Enrolled: n.Enrolled.Std(),
+	}
+	if !m.Up {
+		out.State = "down"
+		out.SilentFor = m.SilentFor.Round(time.Second).String()
+	}
+	out.Status, out.Why = status(n)
+	for range view.InstancesOn(n.ID) {
+		out.Instances++
+	}
+	return out
+}
+
+func part(m Member) string {
+	switch {
+	case m.Leader:
+		return "leader"
+	case m.Voter:
+		return "voter"
+	case m.InRaft:
+		return "non-voter"
+	}
+	return "none"
+}
+
+func status(n *cluster.Node) (status, why string) {
+	switch {
+	case n.Service.Draining:
+		return "draining", n.Service.Reason
+	case n.Service.Disabled:
+		return "disabled", n.Service.Reason
+	case !n.Host.Ready:
+		return "not ready", n.Host.Trouble
+	}
+	return "enabled", n.Host.Trouble
+}
+
+func (s *server) drain(on bool) func(*http.Request) (any, error) {
+	return func(r *http.Request) (any, error) {
+		_, n, err := s.find(r)
+		if err != nil {
+			return nil, err
+		}
+		service := n.Service
+		service.Draining = on
+		_, err = rest.Change(r, s.Backend, &cluster.SetNodeService{ID: n.ID, Service: service})
+		return nil, err
+	}
+}
+
+func (s *server) removeNode(r *http.Request) (any, error) {
+	_, n, err := s.find(r)
+	if err != nil {
+		return nil, err
+	}
+	force := r.URL.Query().Get("force") == "true"
+	if m := s.Members.Member(n.ID); m.Up && !force && n.ID != s.Self {
+		return nil, cluster.Errorf(cluster.Conflict,
+			"Node %s is up: stop it with `kilonova node leave` there, or remove it with --force.", n.Name)
+	}
+	_, err = rest.Change(r, s.Backend, &cluster.RemoveNode{ID: n.ID, Force: force})
+	return nil, err
+}

@@ -1,0 +1,109 @@
+package clusterapi
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/httpapi/rest"
+)
+
+// Path is where the API is mounted.
+const Path = "/cluster/v1"
+
+// Config is what the service needs; all of it must be set.
+type Config struct {
+	Backend  rest.Backend
+	Verifier rest.Verifier
+	Self     cluster.NodeID
+	Version  string
+	Members  Members
+	Minter   Minter
+	Placer   Placer
+}
+
+// Members knows what is not in the state: who is there and what part they have in Raft.
+type Members interface {
+	Member(id cluster.NodeID) Member
+}
+
+// Member is what is known of a node at the moment.
+type Member struct {
+	Leader    bool
+	Voter     bool
+	InRaft    bool
+	Up        bool
+	SilentFor time.Duration // of a node that is not up; 0: not known
+}
+
+// Minter makes join tokens.
+type Minter interface {
+	// Mint commits a token for so many machines and returns its text, which holds the secret.
+	Mint(ctx context.Context, uses int, life time.Duration, zone string) (text string, t cluster.JoinToken, err error)
+}
+
+// Placer explains placements.
+type Placer interface {
+	// Explain says where an instance would go if it were placed now.
+	Explain(in *cluster.Instance) cluster.Explanation
+}
+
+type server struct{ Config }
+
+// Router serves the API to administrators.
+func Router(c Config) http.Handler {
+	return (&server{c}).router(rest.Authenticate(c.Backend, c.Verifier, rest.NovaErrors), administrators)
+}
+
+// LocalRouter serves the API to whoever can open the socket.
+func LocalRouter(c Config) http.Handler { return (&server{c}).router() }
+
+// administrators lets nobody else through.
+func administrators(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := rest.CallerFrom(r.Context()).RequireAdmin(); err != nil {
+			rest.NovaErrors.Fail(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (s *server) router(guards ...func(http.Handler) http.Handler) http.Handler {
+	r := chi.NewRouter()
+	r.Use(rest.RequestID("cluster"), rest.Recover(rest.NovaErrors))
+	r.Use(guards...)
+	r.NotFound(rest.NotFoundPage)
+	r.MethodNotAllowed(rest.NotFoundPage)
+	r.Route(Path, func(r chi.Router) {
+		r.Get("/", handle(s.show))
+		r.Get("/nodes", handle(s.listNodes))
+		r.Get("/nodes/{node}", handle(s.showNode))
+		r.Post("/nodes/{node}/drain", handle(s.drain(true)))
+		r.Post("/nodes/{node}/undrain", handle(s.drain(false)))
+		r.Delete("/nodes/{node}", handle(s.removeNode))
+		r.Get("/tokens", handle(s.listTokens))
+		r.Post("/tokens", handle(s.createToken))
+		r.Delete("/tokens/{token}", handle(s.deleteToken))
+		r.Get("/instances/{instance}/placement", handle(s.placement))
+	})
+	return r
+}
+
+// handle turns what a handler returns into the reply. A nil body is 204.
+func handle(f func(*http.Request) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		body, err := f(r)
+		switch {
+		case err != nil:
+			rest.NovaErrors.Fail(w, r, err)
+		case body == nil:
+			w.WriteHeader(http.StatusNoContent)
+		default:
+			rest.Reply(w, http.StatusOK, body)
+		}
+	}
+}
