@@ -50,12 +50,14 @@ func Change(r *http.Request, b Backend, op cluster.Op) (cluster.Result, error) {
 		}
 		c.ID, c.Digest = attempt(r, x, key), requestDigest(r, x)
 	}
-	x.changes++
 	ctx, cancel := context.WithTimeout(r.Context(), quorumWait)
 	defer cancel()
 	res, err := b.Propose(ctx, c)
 	if err == nil && res.Err != nil {
 		err = res.Err
+	}
+	if cluster.CodeOf(err) != cluster.Stale { // not remembered by the state: the same change is proposed again
+		x.changes++
 	}
 	if err == nil {
 		x.view = b.Local() // Propose promises that this holds the change

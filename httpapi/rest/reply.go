@@ -80,3 +80,10 @@ func quality(accept, kind, subtype string) float64 {
 	}
 	return q
 }
+
+// ReplyHTML writes a page, for the few errors that OpenStack's services answer with one.
+func ReplyHTML(w http.ResponseWriter, status int, page string) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	writeText(w, page)
+}
