@@ -163,7 +163,7 @@ func configDrive(t *testing.T) string {
 	for name, text := range map[string]string{
 		"meta_data.json": `{"uuid": "0f8b0a2b-4ad6-4a1e-8b39-8c1a2f5f4c11", "hostname": "web-1.novalocal", "name": "web 1",
 			"launch_index": 0, "devices": [], "meta": {"uuid": "a trap"}}`,
-		"network_data.json": `{"links": [{"id": "tap0", "mtu": 1400, "ethernet_mac_address": "fa:16:3e:00:00:05"}],
+		"network_data.json": `{"links": [{"id": "tap0", "type": "bridge", "vif_id": "p0", "mtu": 1400, "ethernet_mac_address": "fa:16:3e:00:00:05"}],
 			"networks": [{"id": "network0", "type": "ipv4", "link": "tap0", "ip_address": "10.78.0.15",
 			"netmask": "255.255.255.0", "routes": [{"network": "0.0.0.0", "netmask": "0.0.0.0", "gateway": "10.78.0.1"}]}]}`,
 		"user_data": "#!/bin/sh\necho hello from user data\nexit 3\n",

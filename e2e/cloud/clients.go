@@ -1,0 +1,272 @@
+package cloud
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"gopkg.in/yaml.v3"
+)
+
+const (
+	// CloudName is the cloud's name in clouds.yaml.
+	CloudName = "kilonova"
+	// maxAnswer bounds what is read of one answer.
+	maxAnswer      = 16 << 20
+	requestTimeout = 15 * time.Second
+)
+
+// Member is a node as the cluster lists it.
+type Member struct {
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	Address string `json:"address"`
+	State   string `json:"state"`  // up, down
+	Raft    string `json:"raft"`   // leader, voter, non-voter, none
+	Status  string `json:"status"` // enabled, disabled, draining, not ready
+}
+
+// clients is what the machine needs to talk to the cluster.
+type clients struct {
+	http *http.Client
+	auth passwordAuth
+
+	mu    sync.Mutex
+	token string
+}
+
+// passwordAuth is who clouds.yaml says we are.
+type passwordAuth struct {
+	Username string `yaml:"username"`
+	Password string `yaml:"password"`
+	Project  string `yaml:"project_name"`
+}
+
+// export copies clouds.yaml and the CA from a host to where clients on the machine can use them.
+func (c *Cloud) export(from *Node) error {
+	path, err := from.Host.Path(filepath.Join(from.Host.DataDir(), "clouds.yaml"))
+	if err != nil {
+		return err
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("export clouds.yaml: %w", err)
+	}
+	var file struct {
+		Clouds map[string]map[string]any `yaml:"clouds"`
+	}
+	if err := yaml.Unmarshal(text, &file); err != nil {
+		return fmt.Errorf("read clouds.yaml: %w", err)
+	}
+	entry := file.Clouds[CloudName]
+	inside, ok := entry["cacert"].(string)
+	if !ok {
+		return fmt.Errorf("read clouds.yaml: cloud %s names no cacert", CloudName)
+	}
+	if path, err = from.Host.Path(inside); err != nil {
+		return err
+	}
+	ca, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("export CA: %w", err)
+	}
+	outside := filepath.Join(c.Lab.Dir(), "ca.pem")
+	entry["cacert"] = outside
+	if text, err = yaml.Marshal(file); err != nil {
+		return fmt.Errorf("write clouds.yaml: %w", err)
+	}
+	c.clouds = filepath.Join(c.Lab.Dir(), "clouds.yaml")
+	if err := errors.Join(os.WriteFile(outside, ca, 0o644), os.WriteFile(c.clouds, text, 0o600)); err != nil {
+		return fmt.Errorf("export clouds.yaml: %w", err)
+	}
+	c.clients, err = newClients(text, ca)
+	return err
+}
+
+func newClients(clouds, ca []byte) (*clients, error) {
+	var file struct {
+		Clouds map[string]struct {
+			Auth passwordAuth `yaml:"auth"`
+		} `yaml:"clouds"`
+	}
+	if err := yaml.Unmarshal(clouds, &file); err != nil {
+		return nil, fmt.Errorf("read clouds.yaml: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(ca) {
+		return nil, errors.New("read CA: no certificate in it")
+	}
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true}
+	return &clients{
+		http: &http.Client{Transport: transport, Timeout: requestTimeout},
+		auth: file.Clouds[CloudName].Auth,
+	}, nil
+}
+
+func (c *clients) close() { c.http.CloseIdleConnections() }
+
+// OpenStack runs the stock openstack client on the machine against one node, and returns its standard output.
+func (c *Cloud) OpenStack(ctx context.Context, via *Node, args ...string) (string, error) {
+	return c.Client(ctx, via, "openstack", args...)
+}
+
+// Client runs a stock client, "openstack" or "nova", as OpenStack does.
+func (c *Cloud) Client(ctx context.Context, via *Node, program string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, program, append([]string{"--os-cloud", CloudName, "--os-auth-url", via.URL() + "/identity/v3"}, args...)...)
+	cmd.Env = append(os.Environ(), "OS_CLIENT_CONFIG_FILE="+c.clouds)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return stdout.String(), fmt.Errorf("%s %s: %w: %s", program, strings.Join(args, " "), err, strings.TrimSpace(stderr.String()))
+	}
+	return stdout.String(), nil
+}
+
+// Members lists the nodes as the given one sees them.
+func (c *Cloud) Members(ctx context.Context, via *Node) ([]Member, error) {
+	var answer struct {
+		Nodes []Member `json:"nodes"`
+	}
+	if err := c.Get(ctx, via, "/cluster/v1/nodes", &answer); err != nil {
+		return nil, fmt.Errorf("list nodes: %w", err)
+	}
+	return answer.Nodes, nil
+}
+
+// Leader returns the node that leads, as the first node that answers says.
+func (c *Cloud) Leader(ctx context.Context) (*Node, error) {
+	var errs []error
+	for _, via := range c.Nodes {
+		members, err := c.Members(ctx, via)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		for _, m := range members {
+			if n := c.named(m.Name); m.Raft == "leader" && n != nil {
+				return n, nil
+			}
+		}
+	}
+	return nil, fmt.Errorf("find leader: no node knows one: %w", errors.Join(errs...))
+}
+
+// Follower returns a node that does not lead.
+func (c *Cloud) Follower(ctx context.Context) (*Node, error) {
+	leader, err := c.Leader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range c.Nodes {
+		if n != leader && n.Host.IsOn() {
+			return n, nil
+		}
+	}
+	return nil, errors.New("find follower: the leader is alone")
+}
+
+func (c *Cloud) named(name string) *Node {
+	for _, n := range c.Nodes {
+		if n.Name() == name {
+			return n
+		}
+	}
+	return nil
+}
+
+// Get reads a JSON resource of one node's API as the administrator.
+func (c *Cloud) Get(ctx context.Context, via *Node, path string, into any) error {
+	token, err := c.Login(ctx, via)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, via.URL()+path, nil)
+	if err != nil {
+		return fmt.Errorf("get %s: %w", path, err)
+	}
+	req.Header.Set("X-Auth-Token", token)
+	_, err = c.clients.send(req, http.StatusOK, into)
+	if errors.Is(err, errUnauthorized) {
+		c.clients.forget(token)
+	}
+	return err
+}
+
+// Login returns a token of the administrator, made by the given node or an earlier one.
+func (c *Cloud) Login(ctx context.Context, via *Node) (string, error) {
+	c.clients.mu.Lock()
+	defer c.clients.mu.Unlock()
+	if c.clients.token != "" {
+		return c.clients.token, nil
+	}
+	domain := map[string]any{"name": "Default"}
+	a := c.clients.auth
+	body, err := json.Marshal(map[string]any{"auth": map[string]any{
+		"identity": map[string]any{"methods": []string{"password"}, "password": map[string]any{
+			"user": map[string]any{"name": a.Username, "password": a.Password, "domain": domain}}},
+		"scope": map[string]any{"project": map[string]any{"name": a.Project, "domain": domain}},
+	}})
+	if err != nil {
+		return "", fmt.Errorf("log in: %w", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, via.URL()+"/identity/v3/auth/tokens", bytes.NewReader(body))
+	if err != nil {
+		return "", fmt.Errorf("log in: %w", err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	header, err := c.clients.send(req, http.StatusCreated, nil)
+	if err != nil {
+		return "", fmt.Errorf("log in: %w", err)
+	}
+	c.clients.token = header.Get("X-Subject-Token")
+	return c.clients.token, nil
+}
+
+// forget drops a token that a node refused.
+func (c *clients) forget(token string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.token == token {
+		c.token = ""
+	}
+}
+
+var errUnauthorized = errors.New("the node refused the token")
+
+// send sends a request and reads the answer into into, unless that is nil.
+func (c *clients) send(req *http.Request, want int, into any) (http.Header, error) {
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("read answer of %s: %w", req.URL, err)
+	}
+	if resp.StatusCode == http.StatusUnauthorized {
+		return nil, fmt.Errorf("%s %s: %w", req.Method, req.URL, errUnauthorized)
+	}
+	if resp.StatusCode != want {
+		return nil, fmt.Errorf("%s %s: %s: %.500s", req.Method, req.URL, resp.Status, body)
+	}
+	if into == nil {
+		return resp.Header, nil
+	}
+	if err := json.Unmarshal(body, into); err != nil {
+		return nil, fmt.Errorf("read answer of %s: %w", req.URL, err)
+	}
+	return resp.Header, nil
+}

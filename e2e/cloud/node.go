@@ -1,0 +1,149 @@
+package cloud
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/kilonova/kilonova/e2e/lab"
+)
+
+// apiPort is the port of the API on a node's address.
+const apiPort = "8774"
+
+// Node is one member of the cluster: a host, its libvirtd and its kilonova daemon.
+type Node struct {
+	Host    *lab.Host
+	Daemon  *lab.Process // nil before the first start
+	Libvirt *lab.Process
+
+	cloud *Cloud
+}
+
+// URL is the node's API without a path.
+func (n *Node) URL() string { return "https://" + net.JoinHostPort(n.Host.Address(), apiPort) }
+
+// Name is the host's name, which the cluster knows the node by.
+func (n *Node) Name() string { return n.Host.Name }
+
+// flags are the settings of a node of this lab; "node run" knows the rest from its data directory.
+func (n *Node) flags() []string {
+	return append([]string{
+		"--data-dir", n.Host.DataDir(), "--driver", "libvirt", "--virt-type", "qemu",
+		"--bridge", ProviderNetwork + "=" + n.Host.Bridge(),
+	}, n.cloud.opts.Flags...)
+}
+
+func (n *Node) initArgs() []string {
+	return append([]string{"node", "init", "--bind", n.Host.Address()}, n.flags()...)
+}
+
+func (n *Node) joinArgs(via *Node, token string) []string {
+	peer := net.JoinHostPort(via.Host.Address(), "7443")
+	return append([]string{"node", "join", peer, "--token", token, "--bind", n.Host.Address()}, n.flags()...)
+}
+
+// StartLibvirt starts the host's libvirtd and waits until it answers.
+func (n *Node) StartLibvirt(ctx context.Context) (err error) {
+	n.Libvirt, err = n.Host.StartLibvirt(ctx)
+	return err
+}
+
+// Start starts the daemon of an enrolled node and waits until its API answers.
+func (n *Node) Start(ctx context.Context) error {
+	if err := n.StartDaemon(); err != nil {
+		return err
+	}
+	return n.WaitReady(ctx)
+}
+
+// StartDaemon starts the daemon of an enrolled node, as systemd would, and does not wait.
+func (n *Node) StartDaemon() error {
+	return n.start(append([]string{"node", "run", "--bind", n.Host.Address()}, n.flags()...))
+}
+
+func (n *Node) start(args []string) (err error) {
+	n.Daemon, err = n.Host.Start("kilonova", nil, append([]string{n.cloud.opts.Binary}, args...)...)
+	return err
+}
+
+// PowerOn gives a host whose power was cut its power, its libvirtd and its daemon back, and does not wait for
+// the API: without a majority it cannot answer.
+func (n *Node) PowerOn(ctx context.Context) error {
+	if err := n.Host.PowerOn(); err != nil {
+		return err
+	}
+	if err := n.StartLibvirt(ctx); err != nil {
+		return err
+	}
+	return n.StartDaemon()
+}
+
+// Kilonova runs the kilonova program on the node's host and returns its output.
+func (n *Node) Kilonova(ctx context.Context, args ...string) (string, error) {
+	argv := append([]string{n.cloud.opts.Binary}, args...)
+	return n.Host.Run(ctx, append(argv, "--data-dir", n.Host.DataDir())...)
+}
+
+// WaitReady waits until the node's API answers a request that needs the cluster to agree.
+func (n *Node) WaitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	for {
+		_, answer := n.cloud.Members(ctx, n)
+		if answer == nil {
+			return nil
+		}
+		if err := n.pause(ctx); err != nil {
+			return fmt.Errorf("wait for %s: %w (%w)%s", n.Name(), err, answer, n.lastWords())
+		}
+	}
+}
+
+// waitForClouds waits until "node init" wrote clouds.yaml.
+func (n *Node) waitForClouds(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	path, err := n.Host.Path(filepath.Join(n.Host.DataDir(), "clouds.yaml"))
+	if err != nil {
+		return err
+	}
+	for {
+		if _, err := os.Stat(path); err == nil {
+			return nil
+		}
+		if err := n.pause(ctx); err != nil {
+			return fmt.Errorf("wait for clouds.yaml of %s: %w%s", n.Name(), err, n.lastWords())
+		}
+	}
+}
+
+// pause waits a moment, or returns why waiting is of no use.
+func (n *Node) pause(ctx context.Context) error {
+	select {
+	case <-n.Daemon.Done():
+		return fmt.Errorf("its daemon ended: %w", errors.Join(n.Daemon.Wait(ctx), errEnded))
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(readyPoll):
+		return nil
+	}
+}
+
+var errEnded = errors.New("a daemon should not end by itself")
+
+// lastWords returns the end of the daemon's log, for an error.
+func (n *Node) lastWords() string {
+	const lines = 20
+	log, err := n.Daemon.Log()
+	if err != nil {
+		return ""
+	}
+	all := strings.Split(strings.TrimSpace(log), "\n")
+	return "\nthe end of its log:\n  " + strings.Join(all[max(0, len(all)-lines):], "\n  ")
+}
