@@ -192,46 +192,54 @@ func (c *Cloud) Get(ctx context.Context, via *Node, path string, into any) error
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, via.URL()+path, nil)
-	if err != nil {
-		return fmt.Errorf("get %s: %w", path, err)
-	}
-	req.Header.Set("X-Auth-Token", token)
-	_, err = c.clients.send(req, http.StatusOK, into)
-	if errors.Is(err, errUnauthorized) {
-		c.clients.forget(token)
-	}
-	return err
+	return c.clients.get(ctx, via.URL()+path, token, into)
 }
 
 // Login returns a token of the administrator, made by the given node or an earlier one.
 func (c *Cloud) Login(ctx context.Context, via *Node) (string, error) {
-	c.clients.mu.Lock()
-	defer c.clients.mu.Unlock()
-	if c.clients.token != "" {
-		return c.clients.token, nil
+	return c.clients.login(ctx, via.URL())
+}
+
+func (c *clients) get(ctx context.Context, url, token string, into any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return fmt.Errorf("get %s: %w", url, err)
+	}
+	req.Header.Set("X-Auth-Token", token)
+	_, err = c.send(req, http.StatusOK, into)
+	if errors.Is(err, errUnauthorized) {
+		c.forget(token)
+	}
+	return err
+}
+
+// login returns the token in use, or gets one from the node at url.
+func (c *clients) login(ctx context.Context, url string) (string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.token != "" {
+		return c.token, nil
 	}
 	domain := map[string]any{"name": "Default"}
-	a := c.clients.auth
+	user := map[string]any{"name": c.auth.Username, "password": c.auth.Password, "domain": domain}
 	body, err := json.Marshal(map[string]any{"auth": map[string]any{
-		"identity": map[string]any{"methods": []string{"password"}, "password": map[string]any{
-			"user": map[string]any{"name": a.Username, "password": a.Password, "domain": domain}}},
-		"scope": map[string]any{"project": map[string]any{"name": a.Project, "domain": domain}},
+		"identity": map[string]any{"methods": []string{"password"}, "password": map[string]any{"user": user}},
+		"scope":    map[string]any{"project": map[string]any{"name": c.auth.Project, "domain": domain}},
 	}})
 	if err != nil {
 		return "", fmt.Errorf("log in: %w", err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, via.URL()+"/identity/v3/auth/tokens", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/identity/v3/auth/tokens", bytes.NewReader(body))
 	if err != nil {
 		return "", fmt.Errorf("log in: %w", err)
 	}
 	req.Header.Set("Content-Type", "application/json")
-	header, err := c.clients.send(req, http.StatusCreated, nil)
+	header, err := c.send(req, http.StatusCreated, nil)
 	if err != nil {
 		return "", fmt.Errorf("log in: %w", err)
 	}
-	c.clients.token = header.Get("X-Subject-Token")
-	return c.clients.token, nil
+	c.token = header.Get("X-Subject-Token")
+	return c.token, nil
 }
 
 // forget drops a token that a node refused.

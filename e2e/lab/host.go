@@ -124,6 +124,17 @@ func (h *Host) Path(inside string) (string, error) {
 	return filepath.Join("/proc", fmt.Sprint(h.ns.pid()), "root", inside), nil
 }
 
+// PID is the process ID of the host's PID 1 as the machine sees it, or 0 while the host is off. "nsenter -a -t"
+// enters the host by it.
+func (h *Host) PID() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ns == nil {
+		return 0
+	}
+	return h.ns.pid()
+}
+
 // IsOn reports whether the host has power.
 func (h *Host) IsOn() bool {
 	h.mu.Lock()
