@@ -76,7 +76,7 @@ func (s *Store) release(by *hold, keep bool) error {
 			_ = os.Chtimes(s.path(h), now, now)
 		}
 		if c.maker == by {
-			if !keep && c.holds == 0 {
+			if !keep { // nobody else holds it, or maker would be nil
 				if err := os.Remove(s.path(h)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 					errs = append(errs, err)
 				}
