@@ -56,6 +56,53 @@ func shutdown(f *os.File) error {
 	return nil
 }
 
+// freezeCall and thawCall are FIFREEZE and FITHAW of linux/fs.h.
+const (
+	freezeCall = 0xC0045877
+	thawCall   = 0xC0045878
+)
+
+// FreezeDisk makes the host's disk hang, as with a failing controller: whoever writes or syncs waits until
+// ThawDisk or PowerCut. Freezing one that is frozen is not an error.
+func (h *Host) FreezeDisk() error { return h.stall(freezeCall, true) }
+
+// ThawDisk lets the writers go on.
+func (h *Host) ThawDisk() error { return h.stall(thawCall, false) }
+
+func (h *Host) stall(call uint, frozen bool) error {
+	path, err := h.Path(h.DataDir())
+	if err != nil {
+		return err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("stall disk of %s: %w", h.Name, err)
+	}
+	defer f.Close()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.frozen == frozen {
+		return nil
+	}
+	if err := unix.IoctlSetInt(int(f.Fd()), call, 0); err != nil {
+		return fmt.Errorf("stall disk of %s: %w", h.Name, err)
+	}
+	h.frozen = frozen
+	return nil
+}
+
+// release lets the writers of a frozen disk go, into a file system that takes nothing any more: they could not
+// even be killed while they wait.
+func release(f *os.File) error {
+	if err := shutdown(f); err != nil {
+		return err
+	}
+	if err := unix.IoctlSetInt(int(f.Fd()), thawCall, 0); err != nil {
+		return fmt.Errorf("thaw %s: %w", f.Name(), err)
+	}
+	return nil
+}
+
 // waitReleased waits until no loop device uses the disk. A second one on the same file would corrupt it.
 func (d *disk) waitReleased() error {
 	for deadline := time.Now().Add(releaseTimeout); ; time.Sleep(releasePoll) {

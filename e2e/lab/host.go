@@ -44,10 +44,11 @@ type Host struct {
 	dir    string
 	disk   *disk
 
-	power sync.Mutex // held while the power changes
-	mu    sync.Mutex
-	ns    *namespace     // nil while powered off
-	procs sync.WaitGroup // waiters of processes inside
+	power  sync.Mutex // held while the power changes
+	mu     sync.Mutex
+	ns     *namespace     // nil while powered off
+	frozen bool           // its disk
+	procs  sync.WaitGroup // waiters of processes inside
 }
 
 // AddHost makes a host and powers it on. Nothing runs in it yet; see StartLibvirt and Start.
@@ -183,9 +184,13 @@ func (h *Host) PowerCut() error {
 	}
 	// No process is started inside once the host counts as off, so the wait below ends.
 	h.mu.Lock()
-	h.ns = nil
+	frozen := h.frozen
+	h.ns, h.frozen = nil, false
 	h.mu.Unlock()
-	err = errors.Join(ns.kill(), shutdown(mounted), mounted.Close())
+	if frozen {
+		err = release(mounted)
+	}
+	err = errors.Join(err, ns.kill(), shutdown(mounted), mounted.Close())
 	h.procs.Wait()
 	err = errors.Join(err, h.lab.fabric.disconnect(h.number), h.disk.waitReleased())
 	if err != nil {

@@ -132,9 +132,20 @@ func (c *claim) killAll() error {
 			return fmt.Errorf("kill processes of %s: %v still there after %s", c.dir(), pids, sweepTimeout)
 		}
 		for _, pid := range pids {
+			thawFor(pid, c.dir())
 			_ = unix.Kill(pid, unix.SIGKILL) // One that is gone already is what we want.
 		}
 	}
+}
+
+// thawFor thaws the disk that a process of a dead lab may be waiting for: while it waits, it cannot be killed.
+func thawFor(pid int, dir string) {
+	f, err := os.Open(filepath.Join("/proc", strconv.Itoa(pid), "root", dir, dataName))
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	_ = unix.IoctlSetInt(int(f.Fd()), thawCall, 0) // Refused by a disk that is not frozen.
 }
 
 // detachLoops frees loop devices on the lab's files that no mount holds any more.
