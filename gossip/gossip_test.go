@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,9 +25,24 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type town struct {
 	t     *testing.T
 	net   *gossiptest.Network
-	peers []Peer // what the replicated state says; shared by all
 	nodes map[int]*Gossip
 	key   []byte
+
+	mu    sync.Mutex
+	peers []Peer // what the replicated state says
+}
+
+// expect replaces the peers that the state names.
+func (w *town) expect(peers ...Peer) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.peers = peers
+}
+
+func (w *town) expected() []Peer {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.peers
 }
 
 func newTown(t *testing.T) *town {
@@ -56,7 +72,7 @@ func (w *town) open(i int, change ...func(*Config)) *Gossip {
 	c := Config{
 		Cluster: "c1", ID: idOf(i), Addr: addrOfNode(i).Addr(), Port: DefaultPort, Keys: [][]byte{w.key}, Advert: advertOf(i),
 		Transport: w.net.Transport(addrOfNode(i)), Log: slog.New(slog.DiscardHandler),
-		Peers: func() []Peer { return w.peers },
+		Peers: w.expected,
 	}
 	for _, f := range change {
 		f(&c)
@@ -72,9 +88,11 @@ func (w *town) open(i int, change ...func(*Config)) *Gossip {
 // openAll starts nodes 1 to n, which the state names as peers.
 func (w *town) openAll(n int) {
 	w.t.Helper()
+	var peers []Peer
 	for i := 1; i <= n; i++ {
-		w.peers = append(w.peers, Peer{idOf(i), addrOfNode(i)})
+		peers = append(peers, Peer{idOf(i), addrOfNode(i)})
 	}
+	w.expect(peers...)
 	for i := 1; i <= n; i++ {
 		w.open(i)
 	}
@@ -316,6 +334,34 @@ func TestGossip_TwoMachinesWithOneIDAreReported(t *testing.T) {
 		}
 		if w.nodes[1].Counters().Conflicts == 0 {
 			w.t.Error("not counted")
+		}
+	})
+}
+
+// A node is stopped and started again under another address. At first that looks like a second machine; once the old address
+// is silent for long enough, the node is believed, and the conflict is over.
+func TestGossip_ANodeMayMove(t *testing.T) {
+	inBubble(t, func(w *town) {
+		w.openAll(3)
+		w.within(15*time.Second, 1, "2 3/")
+		if err := w.nodes[3].Close(); err != nil {
+			w.t.Fatal(err)
+		}
+		w.open(9, func(c *Config) { c.ID = idOf(3) })
+		_ = w.nodes[9].Join(Peer{idOf(1), addrOfNode(1)})
+		synctest.Wait()
+		if len(w.nodes[1].Conflicts()) != 1 {
+			w.t.Errorf("conflicts: %+v", w.nodes[1].Conflicts())
+		}
+		w.expect(Peer{idOf(1), addrOfNode(1)}, Peer{idOf(2), addrOfNode(2)}, Peer{idOf(3), addrOfNode(9)})
+		time.Sleep(3 * time.Minute)
+		for _, m := range w.nodes[1].Members() {
+			if m.ID == idOf(3) && (m.State != Alive || m.Addr != addrOfNode(9)) {
+				w.t.Errorf("member %+v", m)
+			}
+		}
+		if len(w.nodes[1].Conflicts()) != 0 {
+			w.t.Errorf("conflicts: %+v", w.nodes[1].Conflicts())
 		}
 	})
 }

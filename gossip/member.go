@@ -163,6 +163,9 @@ func (t *table) store(n *memberlist.Node, s State) {
 		}
 	}
 	m.ID, m.State, m.Addr = id, s, addrOf(n)
+	if t.clashes[id].Other == m.Addr { // the node had only moved
+		delete(t.clashes, id)
+	}
 	if err != nil {
 		t.count.BadAdverts++
 		t.log.Debug("gossip advert ignored", "node", id, "error", err)
@@ -195,7 +198,8 @@ func (t *table) NotifyConflict(existing, other *memberlist.Node) {
 		return
 	}
 	if !known || c.Other != addrOf(other) {
-		t.log.Warn("two machines claim one node ID: one of them must be wiped and enrolled anew",
+		t.log.Warn("a node ID is claimed at two addresses: its node moved, and is believed when the old address is silent, "+
+			"or its data directory was copied, and the copy must be wiped and enrolled anew",
 			"node", id, "kept", addrOf(existing), "other", addrOf(other))
 	}
 	t.clashes[id] = Conflict{

@@ -29,15 +29,19 @@ func BenchmarkDecide(b *testing.B) {
 func BenchmarkDecide_OddSizes(b *testing.B) {
 	for _, nodes := range []int{1_000, 100_000} {
 		b.Run(fmt.Sprintf("nodes=%d", nodes), func(b *testing.B) {
-			f := newFleet(1)
-			for i := range 40 {
-				f.flavors = append(f.flavors, flavorOf(fmt.Sprintf("odd%d", i), cluster.Resources{
-					VCPUs: int64(1 + i%13), MemoryMiB: int64(300 + 700*i), DiskGiB: int64(3 + 5*i),
-				}))
-			}
-			benchmarkDecide(b, f, nodes, Pack)
+			benchmarkDecide(b, oddFleet(), nodes, Pack)
 		})
 	}
+}
+
+func oddFleet() *fleet {
+	f := newFleet(1)
+	for i := range 40 {
+		f.flavors = append(f.flavors, flavorOf(fmt.Sprintf("odd%d", i), cluster.Resources{
+			VCPUs: int64(1 + i%13), MemoryMiB: int64(300 + 700*i), DiskGiB: int64(3 + 5*i),
+		}))
+	}
+	return f
 }
 
 // BenchmarkDecide_ManyClasses has 16 zones, so 64 classes.
@@ -49,6 +53,28 @@ func BenchmarkDecide_ManyClasses(b *testing.B) {
 			for i := range 16 {
 				f.zones = append(f.zones, fmt.Sprintf("zone%d", i))
 			}
+			benchmarkDecide(b, f, nodes, Spread)
+		})
+	}
+}
+
+// BenchmarkDecide_NearlyFull has one free node in fifty, so that most of the board is empty and some requests find nothing.
+func BenchmarkDecide_NearlyFull(b *testing.B) {
+	for _, nodes := range []int{1_000, 100_000} {
+		b.Run(fmt.Sprintf("nodes=%d", nodes), func(b *testing.B) {
+			f := newFleet(1)
+			f.crowded = true
+			benchmarkDecide(b, f, nodes, Spread)
+		})
+	}
+}
+
+// BenchmarkDecide_NearlyFullOddSizes is the worst case: what is free is too small for most requests, and the board cannot tell.
+func BenchmarkDecide_NearlyFullOddSizes(b *testing.B) {
+	for _, nodes := range []int{1_000, 100_000} {
+		b.Run(fmt.Sprintf("nodes=%d", nodes), func(b *testing.B) {
+			f := oddFleet()
+			f.crowded = true
 			benchmarkDecide(b, f, nodes, Spread)
 		})
 	}

@@ -14,6 +14,7 @@ type fleet struct {
 	flavors []cluster.Flavor
 	kinds   []cluster.Node // hardware, without identity
 	zones   []string
+	crowded bool // nearly all nodes are full
 }
 
 func newFleet(seed uint64) *fleet {
@@ -70,6 +71,9 @@ func (f *fleet) node(i int) (*cluster.Node, cluster.Resources) {
 		n.Host.Ready = false
 	}
 	limit, full := n.Capacity.Limit(), f.rng.Float64()
+	if f.crowded && f.rng.IntN(50) != 0 {
+		full = 1.2
+	}
 	part := func(whole int64) int64 {
 		return int64(float64(whole) * min(1, max(0, full+0.3*(f.rng.Float64()-0.5))))
 	}
