@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// victimEnv makes the test binary make a lab, say so and wait to be killed.
+// victimEnv makes the test binary make a lab, say so and wait to be killed. With "frozen", a writer waits for the
+// disk of its host.
 const victimEnv = "KNLAB_TEST_VICTIM"
 
 func TestMain(m *testing.M) {
@@ -39,11 +40,13 @@ func beVictim() error {
 	if _, err := h.Start("sleeper", nil, "sleep", "1000"); err != nil {
 		return err
 	}
-	if err := h.FreezeDisk(); err != nil {
-		return err
-	}
-	if _, err := h.Start("writer", nil, "touch", filepath.Join(h.DataDir(), "stuck")); err != nil {
-		return err
+	if os.Getenv(victimEnv) == "frozen" {
+		if err := h.FreezeDisk(); err != nil {
+			return err
+		}
+		if _, err := h.Start("writer", nil, "touch", filepath.Join(h.DataDir(), "stuck")); err != nil {
+			return err
+		}
 	}
 	fmt.Println(l.Dir())
 	select {}
@@ -247,11 +250,28 @@ func TestClose_LeavesNothing(t *testing.T) {
 	}
 }
 
-// The lab's process gets SIGKILL while a writer waits for a frozen disk. Sweep removes what is left.
+// The lab's process gets SIGKILL. Its hosts die with it, and Sweep removes what is left.
 func TestSweep_AfterKillOfTheLab(t *testing.T) {
+	dir := killedLab(t, "plain")
+	for deadline := time.Now().Add(10 * time.Second); len(processesOf(dir)) > 0; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("processes %v outlived their lab", processesOf(dir))
+		}
+	}
+	sweptClean(t, dir)
+}
+
+// The same, while a writer waits for a frozen disk, which not even SIGKILL ends.
+func TestSweep_AfterKillOfALabWithAFrozenDisk(t *testing.T) {
+	sweptClean(t, killedLab(t, "frozen"))
+}
+
+// killedLab makes a lab in another process, kills that, and returns the lab's directory.
+func killedLab(t *testing.T, kind string) string {
+	t.Helper()
 	needRoot(t)
 	victim := exec.Command(os.Args[0])
-	victim.Env = append(os.Environ(), victimEnv+"=1")
+	victim.Env = append(os.Environ(), victimEnv+"="+kind)
 	victim.Stderr = os.Stderr
 	out, err := victim.StdoutPipe()
 	if err != nil {
@@ -267,8 +287,11 @@ func TestSweep_AfterKillOfTheLab(t *testing.T) {
 	if err != nil {
 		t.Fatalf("the victim made no lab: %v", err)
 	}
-	dir := strings.TrimSpace(line)
+	return strings.TrimSpace(line)
+}
 
+func sweptClean(t *testing.T, dir string) {
+	t.Helper()
 	if _, err := os.Stat(dir); err != nil {
 		t.Fatalf("nothing to sweep, the test proves nothing: %v", err)
 	}
