@@ -29,7 +29,7 @@ type Source interface {
 const (
 	fetchWorkers = 8                // chunks under way at once
 	fetchRounds  = 2                // times that each source is asked for a chunk
-	fetchAttempt = 60 * time.Second // for one chunk from one source
+	fetchAttempt = 30 * time.Second // for one chunk from one source
 )
 
 // Progress is how far a fetch is, in bytes of the image.

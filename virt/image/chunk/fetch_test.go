@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/kilonova/kilonova/cluster"
@@ -202,6 +203,27 @@ func TestFetch_CancelledReturnsSoon(t *testing.T) {
 	if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 5*time.Second {
 		t.Errorf("%v after %v", err, time.Since(began))
 	}
+}
+
+// One of two peers takes every question and never answers. It costs one wait for all chunks together, not one
+// for each, and the image comes from the other.
+func TestFetch_HangingPeerCostsOneWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		from, _ := open(t)
+		data := noise(1, 12*chunk.Size)
+		root := store(t, from, data).Root
+		to, _ := open(t)
+		began := time.Now()
+		if err := to.Fetch(t.Context(), root, []chunk.Source{hanging{from}, from}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took > time.Minute {
+			t.Errorf("took %v", took)
+		}
+		if !bytes.Equal(load(t, to, root), data) {
+			t.Error("it is another image")
+		}
+	})
 }
 
 // hanging gives the manifest and then nothing.
