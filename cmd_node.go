@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kilonova/kilonova/node"
+)
+
+func newNodeCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "node",
+		Short: "Make, join and look after the machines of the cluster",
+	}
+	cmd.AddCommand(
+		newInitCommand(), newJoinCommand(), newRunCommand(), newLeaveCommand(), newTokenCommand(),
+		newNodeListCommand(), newNodeShowCommand(), newDrainCommand(true), newDrainCommand(false), newRemoveCommand(),
+	)
+	return cmd
+}
+
+func newInitCommand() *cobra.Command {
+	var s settings
+	var enrolOnly bool
+	cmd := &cobra.Command{
+		Use:   "init --bind ADDRESS",
+		Short: "Make a new cluster with this machine as its first node, then run it",
+		Long: `Makes a new cluster: its identity, its certificate authority, its first administrator. It is the only command
+that ever does; "node join" adds the other machines. Then it runs the node in the foreground until it is
+interrupted; virtual machines go on running. Run again on the same data directory, it resumes.`,
+		Example: `  kilonova node init --bind 192.0.2.11 --bridge lan=br0`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := s.config(cmd)
+			if err != nil {
+				return err
+			}
+			clouds, err := node.Init(cfg)
+			if err != nil {
+				return err
+			}
+			greet(cmd.OutOrStdout(), clouds)
+			if enrolOnly {
+				return nil
+			}
+			return run(cmd.Context(), cfg)
+		},
+	}
+	s.addFlags(cmd)
+	cmd.Flags().BoolVar(&enrolOnly, "enrol-only", false, "do not run the node: systemd will")
+	return cmd
+}
+
+// greet says where the credentials are, and what to type next.
+func greet(w io.Writer, clouds string) {
+	fmt.Fprintf(w, `The cluster is made. Its administrator's credentials are in
+  %[1]s
+Next:
+  kilonova node token create                 # on this machine: for the next one to join with
+  OS_CLIENT_CONFIG_FILE=%[1]s openstack --os-cloud %[2]s hypervisor list
+`, clouds, node.CloudName)
+}
+
+func newJoinCommand() *cobra.Command {
+	var s settings
+	var token string
+	var enrolOnly bool
+	cmd := &cobra.Command{
+		Use:   "join NODE[:PORT] --token TOKEN --bind ADDRESS",
+		Short: "Add this machine to the cluster that a token names, then run it",
+		Long: `Adds this machine to a cluster, through any node of it. The token comes from "kilonova node token create" on a
+node of the cluster; it names the cluster, so the secret in it is shown to no other. Then it runs the node in
+the foreground until it is interrupted. Run again on the same data directory, it resumes.`,
+		Example: `  kilonova node join 192.0.2.11 --token kn1.AbC... --bind 192.0.2.12 --bridge lan=br0`,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := s.config(cmd)
+			if err != nil {
+				return err
+			}
+			if err := node.Join(cmd.Context(), cfg, args[0], token); err != nil {
+				return err
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), "This machine is a node of the cluster.")
+			if enrolOnly {
+				return nil
+			}
+			return run(cmd.Context(), cfg)
+		},
+	}
+	s.addFlags(cmd)
+	cmd.Flags().StringVar(&token, "token", "", "join token")
+	cmd.Flags().BoolVar(&enrolOnly, "enrol-only", false, "do not run the node: systemd will")
+	return cmd
+}
+
+func newRunCommand() *cobra.Command {
+	var s settings
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run this machine's node (what systemd does)",
+		Long: `Runs an enrolled node in the foreground until it is interrupted. Virtual machines go on running when it stops, and
+are found again when it starts.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := s.config(cmd)
+			if err != nil {
+				return err
+			}
+			return run(cmd.Context(), cfg)
+		},
+	}
+	s.addFlags(cmd)
+	return cmd
+}
+
+func run(ctx context.Context, cfg node.Config) error { return node.Run(ctx, cfg) }

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kilonova/kilonova/httpapi/clusterapi"
+)
+
+// localCommand is a command that asks the node on this machine.
+func localCommand(use, short string, args cobra.PositionalArgs, do func(cmd *cobra.Command, l *local, args []string) error) *cobra.Command {
+	var dataDir string
+	cmd := &cobra.Command{
+		Use:   use,
+		Short: short,
+		Args:  args,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return do(cmd, newLocal(dataDir), args)
+		},
+	}
+	addDataDir(cmd.Flags(), &dataDir)
+	return cmd
+}
+
+func newNodeListCommand() *cobra.Command {
+	return localCommand("list", "List the nodes of the cluster", cobra.NoArgs, func(cmd *cobra.Command, l *local, _ []string) error {
+		var res struct{ Nodes []clusterapi.Node }
+		if err := l.call(cmd.Context(), http.MethodGet, "/nodes", nil, &res); err != nil {
+			return err
+		}
+		return table(cmd.OutOrStdout(), "NAME\tADDRESS\tZONE\tSTATE\tRAFT\tSTATUS\tINSTANCES\tVCPU\tMEMORY MiB\tDISK GiB", func(w io.Writer) {
+			for _, n := range res.Nodes {
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d/%d\t%d/%d\t%d/%d\n", n.Name, n.Address, n.Zone, state(n), n.Part, n.Status, n.Instances,
+					n.Used.VCPUs, n.Limit.VCPUs, n.Used.MemoryMiB, n.Limit.MemoryMiB, n.Used.DiskGiB, n.Limit.DiskGiB)
+			}
+		})
+	})
+}
+
+func state(n clusterapi.Node) string {
+	if n.SilentFor != "" {
+		return n.State + " " + n.SilentFor
+	}
+	return n.State
+}
+
+// table prints aligned columns.
+func table(to io.Writer, header string, rows func(io.Writer)) error {
+	w := tabwriter.NewWriter(to, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, header)
+	rows(w)
+	return w.Flush()
+}
+
+func newNodeShowCommand() *cobra.Command {
+	return localCommand("show NODE", "Show a node, by name or ID", cobra.ExactArgs(1), func(cmd *cobra.Command, l *local, args []string) error {
+		var res struct{ Node json.RawMessage }
+		if err := l.call(cmd.Context(), http.MethodGet, "/nodes/"+url.PathEscape(args[0]), nil, &res); err != nil {
+			return err
+		}
+		enc := json.NewEncoder(cmd.OutOrStdout())
+		enc.SetIndent("", "  ")
+		return enc.Encode(res.Node)
+	})
+}
+
+func newDrainCommand(on bool) *cobra.Command {
+	use, short, done := "drain", "Give a node no new instances", "%s takes no new instances. Those that it has go on running.\n"
+	if !on {
+		use, short, done = "undrain", "Let a node take new instances again", "%s takes new instances again.\n"
+	}
+	return localCommand(use+" NODE", short, cobra.ExactArgs(1), func(cmd *cobra.Command, l *local, args []string) error {
+		if err := l.call(cmd.Context(), http.MethodPost, "/nodes/"+url.PathEscape(args[0])+"/"+use, nil, nil); err != nil {
+			return err
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), done, args[0])
+		return nil
+	})
+}
+
+func newRemoveCommand() *cobra.Command {
+	var force bool
+	cmd := localCommand("remove NODE", "Take a node that is gone out of the cluster for good", cobra.ExactArgs(1), func(cmd *cobra.Command, l *local, args []string) error {
+		path := "/nodes/" + url.PathEscape(args[0])
+		if force {
+			path += "?force=true"
+		}
+		if err := l.call(cmd.Context(), http.MethodDelete, path, nil, nil); err != nil {
+			return err
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%s is no longer part of the cluster, and its data directory can never come back. A wiped machine can join as a new node.\n", args[0])
+		return nil
+	})
+	cmd.Long = `Takes a node out of the cluster for good. Its ID never votes again. A node that is up is asked to leave by itself
+("kilonova node leave" there); --force removes it all the same, and puts its instances in error.`
+	cmd.Flags().BoolVar(&force, "force", false, "also when it is up or has instances")
+	return cmd
+}
+
+func newLeaveCommand() *cobra.Command {
+	return localCommand("leave", "Take this machine out of the cluster for good, and stop its node", cobra.NoArgs, func(cmd *cobra.Command, l *local, _ []string) error {
+		var o clusterapi.Overview
+		if err := l.call(cmd.Context(), http.MethodGet, "", nil, &o); err != nil {
+			return err
+		}
+		if o.Nodes == 1 {
+			return fmt.Errorf("this is the only node of the cluster: stop it and remove its data directory instead")
+		}
+		if err := l.call(cmd.Context(), http.MethodDelete, "/nodes/"+string(o.Node), nil, nil); err != nil {
+			return err
+		}
+		fmt.Fprintln(cmd.OutOrStdout(), "This machine has left the cluster, and its node stops. To join again, wipe the data directory.")
+		return nil
+	})
+}
+
+func newTokenCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "token", Short: "Make and withdraw the tokens that machines join with"}
+	cmd.AddCommand(newTokenCreateCommand(),
+		localCommand("list", "List the join tokens", cobra.NoArgs, func(cmd *cobra.Command, l *local, _ []string) error {
+			var res struct{ Tokens []clusterapi.Token }
+			if err := l.call(cmd.Context(), http.MethodGet, "/tokens", nil, &res); err != nil {
+				return err
+			}
+			return table(cmd.OutOrStdout(), "ID\tUSES LEFT\tEXPIRES", func(w io.Writer) {
+				for _, t := range res.Tokens {
+					fmt.Fprintf(w, "%s\t%d\t%s\n", t.ID, t.Uses, t.Expires.Format(time.RFC3339))
+				}
+			})
+		}),
+		localCommand("delete ID", "Withdraw a join token", cobra.ExactArgs(1), func(cmd *cobra.Command, l *local, args []string) error {
+			return l.call(cmd.Context(), http.MethodDelete, "/tokens/"+url.PathEscape(args[0]), nil, nil)
+		}))
+	return cmd
+}
+
+func newTokenCreateCommand() *cobra.Command {
+	var uses int
+	var ttl time.Duration
+	var zone string
+	cmd := localCommand("create", "Make a join token and print it", cobra.NoArgs, func(cmd *cobra.Command, l *local, _ []string) error {
+		in := map[string]any{"uses": uses, "ttl": ttl.String(), "zone": zone}
+		var t clusterapi.Token
+		if err := l.call(cmd.Context(), http.MethodPost, "/tokens", in, &t); err != nil {
+			return err
+		}
+		fmt.Fprintln(cmd.OutOrStdout(), t.Text)
+		return nil
+	})
+	cmd.Long = `Makes a token for a machine to join with, and prints it. It is good for one machine and one hour, unless told
+otherwise, and for this cluster only: whoever has it can add a machine, so hand it over with care.`
+	cmd.Flags().IntVar(&uses, "uses", 1, "how many machines may join with it")
+	cmd.Flags().DurationVar(&ttl, "ttl", time.Hour, "how long it lasts")
+	cmd.Flags().StringVar(&zone, "zone", "", "availability zone of the machines, unless they name one")
+	return cmd
+}

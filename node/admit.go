@@ -1,0 +1,135 @@
+package node
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/httpapi/peer"
+	"github.com/kilonova/kilonova/httpapi/rest"
+	"github.com/kilonova/kilonova/node/pki"
+)
+
+// admission lets machines with a join token in. Any node serves it: the token is used up in the replicated state, so
+// two nodes cannot let two machines in with one.
+type admission struct {
+	backend rest.Backend
+	pause   *attempts
+}
+
+// Enrol implements peer.Enroller.
+func (a *admission) Enrol(ctx context.Context, r peer.JoinRequest) (peer.JoinResponse, error) {
+	var none peer.JoinResponse
+	if err := a.pause.wait(ctx); err != nil {
+		return none, err
+	}
+	view, err := a.backend.Read(ctx)
+	if err != nil {
+		return none, err
+	}
+	if err := checkVersions(view, r); err != nil {
+		return none, err
+	}
+	certs, err := a.sign(view, r)
+	if err != nil {
+		return none, err
+	}
+	cmd := cluster.Command{
+		ID:   cluster.RequestID("enrol-" + string(r.Node.ID) + "-" + string(r.Token)),
+		Time: cluster.At(time.Now()),
+		Op:   &cluster.EnrolNode{Token: r.Token, Secret: sha256.Sum256(r.Secret), Node: r.Node},
+	}
+	if _, err := a.backend.Propose(ctx, cmd); err != nil {
+		return none, err
+	}
+	return a.welcome(r, certs)
+}
+
+// checkVersions refuses what can never work, before anything is written.
+func checkVersions(view *cluster.View, r peer.JoinRequest) error {
+	if _, err := uuid.Parse(string(r.Node.ID)); err != nil {
+		return cluster.Errorf(cluster.Invalid, "the joining machine's node ID is not a UUID")
+	}
+	if view.WasRemoved(r.Node.ID) {
+		return cluster.Errorf(cluster.Forbidden, "node %s was removed from this cluster and cannot come back: wipe its data directory and join as a new node", r.Node.ID)
+	}
+	for n := range view.Nodes() {
+		if n.Commands > r.Commands {
+			return cluster.Errorf(cluster.Conflict, "the joining machine's kilonova is older than that of node %s (%s): upgrade it first", n.Name, n.Version)
+		}
+	}
+	return nil
+}
+
+type signedPair struct{ peer, api []byte }
+
+func (a *admission) sign(view *cluster.View, r peer.JoinRequest) (signedPair, error) {
+	var p signedPair
+	au := view.Authority()
+	if au == nil {
+		return p, cluster.Errorf(cluster.Unavailable, "this node has not caught up with the cluster yet: try again")
+	}
+	authority, err := pki.ParseAuthority(au.CACert, au.CAKey)
+	if err != nil {
+		return p, err
+	}
+	s := pki.Subject{Role: pki.RolePeer, Node: r.Node.ID, Name: r.Node.Name, Address: r.Node.Address}
+	if p.peer, err = authority.Sign(r.PeerCSR, s, time.Now()); err != nil {
+		return p, cluster.Errorf(cluster.Invalid, "%v", err)
+	}
+	s.Role = pki.RoleAPI
+	if p.api, err = authority.Sign(r.APICSR, s, time.Now()); err != nil {
+		return p, cluster.Errorf(cluster.Invalid, "%v", err)
+	}
+	return p, nil
+}
+
+// welcome says what the new member needs to know, from a view that holds it.
+func (a *admission) welcome(r peer.JoinRequest, certs signedPair) (peer.JoinResponse, error) {
+	view := a.backend.Local()
+	n, ok := view.Node(r.Node.ID)
+	if !ok {
+		return peer.JoinResponse{}, fmt.Errorf("enrol node %s: it is not in the state after its command", r.Node.ID)
+	}
+	au := view.Authority()
+	res := peer.JoinResponse{
+		ClusterID: au.ClusterID, CACert: au.CACert, PeerCert: certs.peer, APICert: certs.api,
+		GossipKeys: au.GossipKeys, Node: *n,
+	}
+	for other := range view.Nodes() {
+		if other.ID != n.ID {
+			res.Peers = append(res.Peers, peer.Address{Node: other.ID, Address: other.Address})
+		}
+	}
+	return res, nil
+}
+
+// attempts bounds how fast strangers may try join tokens.
+type attempts struct{ slots chan struct{} }
+
+// The secret has 256 bits, so this only keeps strangers from keeping the cluster busy.
+const (
+	attemptsAtOnce = 4
+	attemptPause   = 50 * time.Millisecond
+)
+
+func newAttempts() *attempts { return &attempts{slots: make(chan struct{}, attemptsAtOnce)} }
+
+func (a *attempts) wait(ctx context.Context) error {
+	select {
+	case a.slots <- struct{}{}:
+		defer func() { <-a.slots }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-time.After(attemptPause):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

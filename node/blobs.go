@@ -1,0 +1,132 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+
+	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/httpapi/peer"
+	"github.com/kilonova/kilonova/virt/image/chunk"
+)
+
+// wantedCopies is how many nodes an image is kept on, where there are that many.
+const wantedCopies = 3
+
+// blobs are the bytes of images on this node, and the way to those on others. It serves the peers, the image
+// service and the reconciler.
+type blobs struct {
+	self  cluster.NodeID
+	store *chunk.Store
+	peers *peer.Client
+	view  func() *cluster.View
+	log   *slog.Logger
+
+	mu    sync.Mutex
+	bases map[baseKey]string // base images that stand ready
+}
+
+type baseKey struct {
+	root   cluster.Hash
+	format string
+}
+
+func newBlobs(self cluster.NodeID, store *chunk.Store, peers *peer.Client, view func() *cluster.View, log *slog.Logger) *blobs {
+	return &blobs{self: self, store: store, peers: peers, view: view, log: log, bases: map[baseKey]string{}}
+}
+
+// Chunk implements peer.Blobs.
+func (b *blobs) Chunk(ctx context.Context, h cluster.Hash) (io.ReadCloser, error) {
+	r, err := b.store.Chunk(ctx, h)
+	if errors.Is(err, chunk.ErrMissing) {
+		return nil, cluster.Errorf(cluster.NotFound, "chunk %s is not on this node", h)
+	}
+	return r, err
+}
+
+// Pull implements peer.Blobs.
+func (b *blobs) Pull(ctx context.Context, root cluster.Hash, from []cluster.NodeID) error {
+	return b.fetch(ctx, root, from, nil)
+}
+
+// source asks one peer for chunks.
+type source struct {
+	peers *peer.Client
+	node  cluster.NodeID
+}
+
+// Chunk implements chunk.Source.
+func (s source) Chunk(ctx context.Context, h cluster.Hash) (io.ReadCloser, error) {
+	return s.peers.Chunk(ctx, s.node, h)
+}
+
+// fetch brings a blob here from the nodes that have it.
+func (b *blobs) fetch(ctx context.Context, root cluster.Hash, from []cluster.NodeID, progress func(chunk.Progress)) error {
+	if b.store.Complete(root) {
+		return nil
+	}
+	var sources []chunk.Source
+	for _, id := range from {
+		if id != b.self {
+			sources = append(sources, source{b.peers, id})
+		}
+	}
+	if len(sources) == 0 {
+		return cluster.Errorf(cluster.Unavailable, "no other node has blob %s", root)
+	}
+	err := b.store.Fetch(ctx, root, sources, progress)
+	if errors.Is(err, chunk.ErrFull) {
+		return cluster.Errorf(cluster.NoRoom, "the disk of node %s is full", b.self)
+	}
+	return err
+}
+
+// Base implements reconcile.Images.
+func (b *blobs) Base(img *cluster.Image) (path, format string, ok bool) {
+	if img.Data == nil {
+		return "", "", false
+	}
+	format = baseFormat(img.Format.Disk)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	path, ok = b.bases[baseKey{img.Data.Root, format}]
+	return path, format, ok
+}
+
+// Prepare implements reconcile.Images: the chunks come here, and become a file that disks can lie on.
+func (b *blobs) Prepare(ctx context.Context, img *cluster.Image, progress func(note string)) error {
+	root, format := img.Data.Root, baseFormat(img.Format.Disk)
+	said := int64(-1)
+	err := b.fetch(ctx, root, img.Data.Nodes, func(p chunk.Progress) {
+		if percent := p.Done * 100 / max(1, p.Total); percent/10 > said/10 || said < 0 {
+			said = percent
+			b.log.Info("fetch image", "image", img.ID, "percent", percent, "of", p.Total)
+			progress(fmt.Sprintf("fetching image %s: %d %%", img.ID, percent))
+		}
+	})
+	if err != nil {
+		return err
+	}
+	path, err := b.store.Materialize(ctx, root, format)
+	if errors.Is(err, chunk.ErrFull) {
+		return cluster.Errorf(cluster.NoRoom, "the disk of this node is full")
+	}
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.bases[baseKey{root, format}] = path
+	return nil
+}
+
+// baseFormat is what qemu is told of an image: the formats of Amazon's three part images are raw.
+func baseFormat(disk string) string {
+	if disk == "qcow2" {
+		return "qcow2"
+	}
+	return "raw"
+}

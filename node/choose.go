@@ -1,0 +1,137 @@
+package node
+
+import (
+	"sync"
+	"time"
+
+	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/placement"
+)
+
+// chooser fills in the node of instances, on the leader, before their command is logged. It keeps its index warm
+// on every node, and holds what it chose back until the command is in the state, so that commands under way at the same
+// time do not count on the same room.
+type chooser struct {
+	view  func() *cluster.View
+	hints func() map[cluster.NodeID]placement.Hint
+
+	mu        sync.Mutex
+	index     *placement.Index
+	seen      *cluster.View
+	allocated map[cluster.NodeID]nodeAt // what the index was told
+}
+
+// nodeAt is a node's record and allocation at one view.
+type nodeAt struct {
+	node      *cluster.Node
+	allocated cluster.Resources
+}
+
+func newChooser(seed uint64, view func() *cluster.View, hints func() map[cluster.NodeID]placement.Hint) *chooser {
+	return &chooser{view: view, hints: hints, index: placement.New(placement.Options{Seed: seed}), allocated: map[cluster.NodeID]nodeAt{}}
+}
+
+// prepare chooses for an op that places instances. The caller calls release when the op was applied, or was not.
+func (c *chooser) prepare(op cluster.Op) (release func()) {
+	create, ok := op.(*cluster.CreateInstances)
+	if !ok {
+		return func() {}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	view := c.refresh()
+	requests := make([]placement.Request, len(create.Items))
+	for i := range create.Items {
+		requests[i] = placement.ForCreate(view, create, i)
+	}
+	decisions := c.decide(requests)
+	for i, d := range decisions {
+		e := d.Explanation
+		create.Items[i].Node, create.Items[i].Explanation = d.Node, &e
+	}
+	return c.releaser(requests, decisions)
+}
+
+// place chooses for an instance that waits for a node.
+func (c *chooser) place(in *cluster.Instance) (op *cluster.PlaceInstance, release func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	requests := []placement.Request{placement.ForInstance(c.refresh(), in)}
+	decisions := c.decide(requests)
+	return &cluster.PlaceInstance{
+		ID: in.ID, Generation: in.Generation, Epoch: in.Epoch,
+		Node: decisions[0].Node, Explanation: decisions[0].Explanation,
+	}, c.releaser(requests, decisions)
+}
+
+// explain says where an instance would go now, and why, without taking any room.
+func (c *chooser) explain(in *cluster.Instance) cluster.Explanation {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := placement.ForInstance(c.refresh(), in)
+	e := c.index.Explain(&r)
+	e.At = cluster.At(time.Now())
+	return e
+}
+
+// decide chooses, and stamps the explanations.
+func (c *chooser) decide(requests []placement.Request) []placement.Decision {
+	decisions := c.index.ChooseMany(requests)
+	now := cluster.At(time.Now())
+	for i := range decisions {
+		decisions[i].Explanation.At = now
+	}
+	return decisions
+}
+
+func (c *chooser) releaser(requests []placement.Request, decisions []placement.Decision) func() {
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.refresh() // the state counts what was applied before the claim goes
+		for i, d := range decisions {
+			if d.Node != "" {
+				c.index.Release(d.Node, requests[i].Resources)
+			}
+		}
+	}
+}
+
+// refresh brings the index to the latest view and returns it. Only nodes that changed are touched.
+func (c *chooser) refresh() *cluster.View {
+	view := c.view()
+	if c.seen == view {
+		return view
+	}
+	if c.seen == nil {
+		c.index.Update(view)
+	}
+	c.seen = view
+	present := make(map[cluster.NodeID]bool, len(c.allocated))
+	for n := range view.Nodes() {
+		present[n.ID] = true
+		now := nodeAt{n, view.Allocated(n.ID)}
+		if c.allocated[n.ID] != now {
+			c.allocated[n.ID] = now
+			c.index.SetNode(n, now.allocated)
+		}
+	}
+	for id := range c.allocated {
+		if !present[id] {
+			delete(c.allocated, id)
+			c.index.RemoveNode(id)
+		}
+	}
+	return view
+}
+
+// hint tells the index what gossip says of the nodes. It is called now and then, not for each decision.
+func (c *chooser) hint() {
+	hints := c.hints()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refresh()
+	for id := range c.allocated {
+		c.index.SetHint(id, hints[id])
+	}
+}

@@ -1,0 +1,144 @@
+package node
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/httpapi/peer"
+	"github.com/kilonova/kilonova/placement"
+)
+
+// How often the leader looks for images that are on too few nodes, and how long one copy may take.
+const (
+	copiesEvery = 5 * time.Second
+	copyTimeout = time.Hour
+)
+
+// copies keeps images on enough nodes. A new image is copied before it is active, by whoever took it in; what falls short
+// later, because a node was removed or was away at the time, the leader makes up for.
+type copies struct {
+	self      cluster.NodeID
+	agreement *agreement
+	peers     *peer.Client
+	hints     func() map[cluster.NodeID]placement.Hint
+	log       *slog.Logger
+}
+
+// Replicate copies a blob that is on this node to as many others as an image needs, and returns all that have it.
+func (c *copies) Replicate(ctx context.Context, root cluster.Hash) ([]cluster.NodeID, error) {
+	view := c.agreement.Local()
+	have := []cluster.NodeID{c.self}
+	missing := wanted(view) - 1
+	for _, id := range c.candidates(view, have) {
+		if missing == 0 {
+			break
+		}
+		if err := c.peers.Pull(ctx, id, root, have); err != nil {
+			c.log.Warn("copy a blob", "root", root, "to", id, "err", err)
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			continue
+		}
+		have = append(have, id)
+		missing--
+	}
+	if missing > 0 {
+		return nil, cluster.Errorf(cluster.Unavailable, "the image could be copied to %d of %d nodes only", len(have), wanted(view))
+	}
+	slices.Sort(have)
+	return have, nil
+}
+
+// wanted is how many nodes an image needs in a cluster.
+func wanted(view *cluster.View) int {
+	n := 0
+	for range view.Nodes() {
+		n++
+	}
+	return min(n, wantedCopies)
+}
+
+// candidates are the nodes that can take a copy: those with the fewest bytes promised first, silent ones last.
+func (c *copies) candidates(view *cluster.View, have []cluster.NodeID) []cluster.NodeID {
+	hints := c.hints()
+	var out []cluster.NodeID
+	free := map[cluster.NodeID]int64{}
+	for n := range view.Nodes() {
+		if slices.Contains(have, n.ID) {
+			continue
+		}
+		out = append(out, n.ID)
+		free[n.ID] = n.Capacity.Limit().DiskGiB - view.Allocated(n.ID).DiskGiB
+		if hints[n.ID].Silent || hints[n.ID].DiskFull {
+			free[n.ID] -= 1 << 40
+		}
+	}
+	slices.SortStableFunc(out, func(a, b cluster.NodeID) int {
+		switch {
+		case free[a] > free[b]:
+			return -1
+		case free[a] < free[b]:
+			return 1
+		}
+		return 0
+	})
+	return out
+}
+
+// run looks for images on too few nodes until ctx ends.
+func (c *copies) run(ctx context.Context) {
+	for {
+		view := c.agreement.Local()
+		for img := range view.Images() {
+			if img.Data != nil && img.Status == cluster.ImageActive {
+				c.mend(ctx, view, img)
+			}
+		}
+		if !pause(ctx, copiesEvery) {
+			return
+		}
+	}
+}
+
+// mend adds one copy of an image that has too few on nodes that are there.
+func (c *copies) mend(ctx context.Context, view *cluster.View, img *cluster.Image) {
+	hints := c.hints()
+	var alive []cluster.NodeID
+	for _, id := range img.Data.Nodes {
+		if _, ok := view.Node(id); ok && !hints[id].Silent {
+			alive = append(alive, id)
+		}
+	}
+	if len(alive) == 0 || len(alive) >= wanted(view) {
+		return
+	}
+	for _, id := range c.candidates(view, img.Data.Nodes) {
+		if hints[id].Silent {
+			return
+		}
+		pull, cancel := context.WithTimeout(ctx, copyTimeout)
+		err := c.pull(pull, id, img.Data.Root, alive)
+		cancel()
+		if err != nil {
+			if ctx.Err() != nil {
+				return
+			}
+			c.log.Warn("copy an image that is on too few nodes", "image", img.ID, "to", id, "err", err)
+			continue
+		}
+		op := &cluster.AddImageNode{ID: img.ID, Root: img.Data.Root, Node: id}
+		if _, err := c.agreement.Propose(ctx, cluster.Command{Time: cluster.At(time.Now()), Op: op}); err != nil {
+			c.log.Warn("record a copy of an image", "image", img.ID, "on", id, "err", err)
+		}
+		c.log.Info("copied an image", "image", img.ID, "to", id)
+		return
+	}
+}
+
+func (c *copies) pull(ctx context.Context, to cluster.NodeID, root cluster.Hash, from []cluster.NodeID) error {
+	return c.peers.Pull(ctx, to, root, from)
+}

@@ -1,0 +1,178 @@
+package node
+
+import (
+	"crypto/ecdsa"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/httpapi/peer"
+	"github.com/kilonova/kilonova/node/pki"
+)
+
+// The files of a data directory. Those with secrets have mode 0600.
+const (
+	identityFile = "node.json"
+	authorityPEM = "ca.pem"
+	peerPEM      = "peer.pem"
+	apiPEM       = "api.pem"
+	cloudsFile   = "clouds.yaml"
+	lockFile     = "lock"
+	socketFile   = "kilonova.sock"
+	raftDir      = "raft"
+)
+
+// ErrNotEnrolled says that the data directory belongs to no cluster yet.
+var ErrNotEnrolled = errors.New("this machine is not enrolled: run `kilonova node init` for a new cluster, or `kilonova node join`")
+
+// enrolment is who this node is: made once, kept in the data directory for ever.
+type enrolment struct {
+	ClusterID  string         `json:"cluster_id"` // "": a join was begun and not finished
+	Node       cluster.NodeID `json:"node"`
+	Name       string         `json:"name"`
+	Bind       string         `json:"bind"`
+	GossipKeys [][]byte       `json:"gossip_keys"`
+	Peers      []peer.Address `json:"peers"` // where to look for the cluster, before the state is known
+}
+
+// dataDir is a node's directory, locked against a second process.
+type dataDir struct {
+	path string
+	lock *os.File
+}
+
+// openDataDir makes the directory where it is missing and takes its lock. Others may pass through it but not list it:
+// QEMU, which is not root, opens its guests' disks below.
+func openDataDir(path string) (*dataDir, error) {
+	path = absolute(path)
+	if err := os.MkdirAll(path, 0o711); err != nil {
+		return nil, fmt.Errorf("make the data directory: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(path, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the data directory: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("another kilonova runs on %s: stop it first", path)
+	}
+	return &dataDir{path: path, lock: f}, nil
+}
+
+func (d *dataDir) close() { d.lock.Close() }
+
+func (d *dataDir) file(name string) string { return filepath.Join(d.path, name) }
+
+// enrolment reads who this node is; ErrNotEnrolled when nothing was written yet.
+func (d *dataDir) enrolment() (enrolment, error) {
+	var id enrolment
+	b, err := os.ReadFile(d.file(identityFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return id, ErrNotEnrolled
+	}
+	if err != nil {
+		return id, fmt.Errorf("read the node's identity: %w", err)
+	}
+	if err := json.Unmarshal(b, &id); err != nil {
+		return id, fmt.Errorf("read %s (it is damaged; restore it, or wipe the directory and join as a new node): %w", d.file(identityFile), err)
+	}
+	return id, nil
+}
+
+func (d *dataDir) saveEnrolment(id enrolment) error {
+	b, err := json.MarshalIndent(id, "", "  ")
+	if err != nil {
+		return err
+	}
+	return writeFile(d.file(identityFile), append(b, '\n'))
+}
+
+// leafKeys are the private keys of the node's two certificates, from before they are signed.
+type leafKeys struct{ peer, api *ecdsa.PrivateKey }
+
+func newLeafKeys() (leafKeys, error) {
+	p, err := pki.NewKey()
+	if err != nil {
+		return leafKeys{}, fmt.Errorf("make the node's keys: %w", err)
+	}
+	a, err := pki.NewKey()
+	if err != nil {
+		return leafKeys{}, fmt.Errorf("make the node's keys: %w", err)
+	}
+	return leafKeys{p, a}, nil
+}
+
+// saveLeaf writes a certificate with its key and its authority to one PEM file.
+func (d *dataDir) saveLeaf(name string, cert tls.Certificate) error {
+	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	var out []byte
+	for _, der := range cert.Certificate {
+		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	}
+	out = append(out, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})...)
+	return writeFile(d.file(name), out)
+}
+
+func (d *dataDir) leaf(name string) (tls.Certificate, error) {
+	cert, err := tls.LoadX509KeyPair(d.file(name), d.file(name))
+	if err != nil {
+		return cert, fmt.Errorf("read the node's certificate %s: %w", d.file(name), err)
+	}
+	return cert, nil
+}
+
+// saveAuthority writes the authority's certificate, for clients: it is what OS_CACERT names.
+func (d *dataDir) saveAuthority(der []byte) error {
+	return writeFile(d.file(authorityPEM), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+}
+
+func (d *dataDir) authority() (*pki.Authority, error) {
+	b, err := os.ReadFile(d.file(authorityPEM))
+	if err != nil {
+		return nil, fmt.Errorf("read the cluster's authority: %w", err)
+	}
+	block, _ := pem.Decode(b)
+	if block == nil {
+		return nil, fmt.Errorf("read the cluster's authority: %s is not PEM", d.file(authorityPEM))
+	}
+	return pki.ParseAuthority(block.Bytes, nil)
+}
+
+// writeFile replaces a file as a whole, or leaves it as it was, also through a loss of power.
+func writeFile(path string, content []byte) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	_, err = tmp.Write(content)
+	if err == nil {
+		err = tmp.Sync()
+	}
+	if cerr := tmp.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := os.Rename(tmp.Name(), path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
+}

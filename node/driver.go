@@ -1,0 +1,37 @@
+package node
+
+import (
+	"fmt"
+
+	"github.com/kilonova/kilonova/virt"
+	"github.com/kilonova/kilonova/virt/libvirt"
+	"github.com/kilonova/kilonova/virt/sim"
+)
+
+// simFile holds the records of a simulated hypervisor.
+const simFile = "sim.json"
+
+// openDriver makes the hypervisor driver that the configuration names.
+func openDriver(cfg *Config, dir *dataDir, clusterID, boot string) (virt.Driver, error) {
+	h := cfg.Hypervisor
+	if h.Driver == "sim" {
+		bridges := map[string]bool{}
+		for _, b := range cfg.Bridges {
+			bridges[b] = true // a simulated host has every bridge that it is told of
+		}
+		return sim.New(sim.Config{
+			Host: virt.Host{
+				CPU:       virt.CPU{Arch: "x86_64", Count: h.Sim.VCPUs, Sockets: 1, Cores: h.Sim.VCPUs, Threads: 1},
+				MemoryMiB: h.Sim.MemoryMiB, DiskGiB: h.Sim.DiskGiB, DiskFreeGiB: h.Sim.DiskGiB, Bridges: bridges,
+			},
+			File: dir.file(simFile), HostBoot: boot, Boot: h.Sim.BootDelay,
+		})
+	}
+	d, err := libvirt.New(libvirt.Config{
+		Socket: h.LibvirtSocket, DataDir: dir.path, ClusterID: clusterID, VirtType: libvirt.VirtType(h.VirtType), Log: cfg.Log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open the libvirt driver: %w", err)
+	}
+	return d, nil
+}

@@ -1,0 +1,152 @@
+package node
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/gossip"
+	"github.com/kilonova/kilonova/httpapi/identity"
+	"github.com/kilonova/kilonova/node/pki"
+	"github.com/kilonova/kilonova/raftfsm"
+)
+
+// Init makes a new cluster with this machine as its first node, in an empty data directory. It returns where
+// clouds.yaml is. On a directory that is enrolled already it changes nothing and returns the same.
+//
+// The node's identity is written last: a machine that loses power before has no cluster yet, and Init starts over.
+func Init(cfg Config) (clouds string, err error) {
+	if err := cfg.Validate(); err != nil {
+		return "", err
+	}
+	dir, err := openDataDir(cfg.DataDir)
+	if err != nil {
+		return "", err
+	}
+	defer dir.close()
+	switch id, err := dir.enrolment(); {
+	case err == nil && id.ClusterID == "":
+		return "", fmt.Errorf("%s belongs to a machine that began to join a cluster: finish that with `kilonova node join`, or name another --data-dir", cfg.DataDir)
+	case err == nil:
+		return dir.file(cloudsFile), sameBind(id, &cfg)
+	case !errors.Is(err, ErrNotEnrolled):
+		return "", err
+	}
+	if err := setAside(dir.file(raftDir)); err != nil {
+		return "", err
+	}
+	return dir.file(cloudsFile), found(dir, &cfg, time.Now())
+}
+
+// sameBind refuses to resume a node under another address: its certificates and its peers know the old one.
+func sameBind(id enrolment, cfg *Config) error {
+	if cfg.Bind != "" && cfg.Bind != id.Bind {
+		return fmt.Errorf("this node is enrolled with --bind %s, not %s", id.Bind, cfg.Bind)
+	}
+	return nil
+}
+
+// setAside renames what an interrupted Init left. Nothing was acknowledged yet, and still nothing is deleted.
+func setAside(path string) error {
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return os.Rename(path, fmt.Sprintf("%s.interrupted-%d", path, time.Now().Unix()))
+}
+
+// found writes everything that a first node has.
+func found(dir *dataDir, cfg *Config, now time.Time) error {
+	clusterID, nodeID := uuid.NewString(), cluster.NodeID(uuid.NewString())
+	authority, err := pki.NewAuthority(clusterID, now)
+	if err != nil {
+		return err
+	}
+	if err := signOwn(dir, authority, nodeID, cfg, now); err != nil {
+		return err
+	}
+	password := randomText(18)
+	first, err := firstCommand(authority, nodeRecord(cfg, nodeID), password, now)
+	if err != nil {
+		return err
+	}
+	if err := dir.writeClouds(cfg, identity.FirstUser, identity.FirstProject, password); err != nil {
+		return err
+	}
+	raft := raftfsm.Config{ID: nodeID, Addr: cfg.at(PeerPort), Dir: dir.file(raftDir), Log: cfg.Log}
+	if err := raftfsm.Bootstrap(raft, first); err != nil {
+		return err
+	}
+	keys := first.Op.(*cluster.InitCluster).Authority.GossipKeys
+	return dir.saveEnrolment(enrolmentOf(cfg, clusterID, nodeID, keys))
+}
+
+func enrolmentOf(cfg *Config, clusterID string, id cluster.NodeID, gossipKeys [][]byte) enrolment {
+	return enrolment{ClusterID: clusterID, Node: id, Name: cfg.Name, Bind: cfg.Bind, GossipKeys: gossipKeys}
+}
+
+// signOwn makes the first node's certificates, for which there is nobody else to ask.
+func signOwn(dir *dataDir, a *pki.Authority, id cluster.NodeID, cfg *Config, now time.Time) error {
+	keys, err := newLeafKeys()
+	if err != nil {
+		return err
+	}
+	peer, api, err := signLeaves(a, keys, id, cfg, now)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.saveAuthority(a.CertDER()), dir.saveLeaf(peerPEM, peer), dir.saveLeaf(apiPEM, api))
+}
+
+// firstCommand is what a cluster begins with.
+func firstCommand(a *pki.Authority, n cluster.Node, password string, now time.Time) (cluster.Command, error) {
+	key, err := a.KeyPKCS8()
+	if err != nil {
+		return cluster.Command{}, err
+	}
+	at := cluster.At(now)
+	founders, err := identity.Seed(password, at)
+	if err != nil {
+		return cluster.Command{}, err
+	}
+	return cluster.Command{Time: at, Op: &cluster.InitCluster{
+		Authority: cluster.Authority{
+			ClusterID:  a.ClusterID(),
+			CACert:     a.CertDER(),
+			CAKey:      key,
+			GossipKeys: [][]byte{randomBytes(gossip.KeySize)},
+			TokenKeys:  []cluster.SigningKey{identity.NewSigningKey(at)},
+			Created:    at,
+		},
+		Node: n, Roles: founders.Roles, Project: founders.Project, Admin: founders.Admin,
+	}}, nil
+}
+
+// nodeRecord is what a node says of itself before its hypervisor was looked at.
+func nodeRecord(cfg *Config, id cluster.NodeID) cluster.Node {
+	return cluster.Node{
+		ID:       id,
+		Name:     cfg.Name,
+		Address:  cfg.Bind,
+		Zone:     cfg.Zone,
+		Voter:    cfg.Voter,
+		Bridges:  cfg.Bridges,
+		Commands: cluster.CommandVersion,
+		Version:  cfg.Version,
+		Host:     cluster.HostFacts{Trouble: "the hypervisor has not answered yet"},
+	}
+}
+
+func randomBytes(n int) []byte {
+	b := make([]byte, n)
+	rand.Read(b) // never fails: crypto/rand ends the program instead
+	return b
+}
+
+// randomText draws n bytes and writes them in base64url.
+func randomText(n int) string { return base64.RawURLEncoding.EncodeToString(randomBytes(n)) }

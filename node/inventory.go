@@ -1,0 +1,134 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/virt"
+)
+
+// How often a node looks at its hypervisor, and how long it waits for the answer.
+const (
+	inventoryEvery   = 10 * time.Second
+	inventoryRetry   = time.Second
+	inventoryTimeout = 20 * time.Second
+)
+
+// inventory keeps this node's record in the state true: what the machine has, whether the hypervisor answers, which
+// bridges there are.
+type inventory struct {
+	cfg        *Config
+	self       cluster.NodeID
+	agreement  *agreement
+	driver     virt.Driver
+	quarantine func() []string
+	advertise  func(virt.Host) // tells gossip what was found
+	log        *slog.Logger
+}
+
+// run looks and tells until ctx ends.
+func (i *inventory) run(ctx context.Context) {
+	for {
+		wait := inventoryEvery
+		if err := i.tell(ctx); err != nil && ctx.Err() == nil {
+			i.log.Warn("tell the cluster about this node", "err", err)
+			wait = inventoryRetry
+		}
+		if !pause(ctx, wait) {
+			return
+		}
+	}
+}
+
+// tell proposes this node's record when it differs from the state's.
+func (i *inventory) tell(ctx context.Context) error {
+	view := i.agreement.Local()
+	have, ok := view.Node(i.self)
+	if !ok {
+		return nil // this node has not caught up yet, or was removed
+	}
+	want := i.observe(ctx, have)
+	if reflect.DeepEqual(have, want) {
+		return nil
+	}
+	_, err := i.agreement.Propose(ctx, cluster.Command{Time: cluster.At(time.Now()), Op: &cluster.UpdateNode{Node: *want}})
+	return err
+}
+
+// observe makes the record as it should be now.
+func (i *inventory) observe(ctx context.Context, have *cluster.Node) *cluster.Node {
+	n := have.Clone()
+	n.Name, n.Address, n.Version, n.Commands = i.cfg.Name, i.cfg.Bind, i.cfg.Version, cluster.CommandVersion
+	ctx, cancel := context.WithTimeout(ctx, inventoryTimeout)
+	defer cancel()
+	host, err := i.driver.Host(ctx)
+	i.advertise(host)
+	if err != nil {
+		n.Host.Ready = false
+		n.Host.Trouble = trouble(err)
+		return n
+	}
+	n.Capacity = i.capacity(host)
+	n.Host = facts(host)
+	n.Host.Quarantine = orNil(i.quarantine())
+	n.Bridges, n.Host.Trouble = bridges(i.cfg.Bridges, host)
+	return n
+}
+
+// trouble says in one line why a node takes no instances.
+func trouble(err error) string {
+	if errors.Is(err, virt.ErrUnavailable) {
+		return "the hypervisor does not answer: is libvirtd running?"
+	}
+	return err.Error()
+}
+
+func (i *inventory) capacity(h virt.Host) cluster.Capacity {
+	r := i.cfg.Capacity
+	return cluster.Capacity{
+		VCPUs: int64(h.CPU.Count), MemoryMiB: h.MemoryMiB, DiskGiB: h.DiskGiB,
+		VCPURatio: thousandths(r.CPU), MemoryRatio: thousandths(r.Memory), DiskRatio: thousandths(r.Disk),
+		ReservedMemoryMiB: r.ReservedMemoryMiB, ReservedDiskGiB: r.ReservedDiskGiB,
+	}
+}
+
+func thousandths(ratio float64) int64 { return int64(math.Round(ratio * 1000)) }
+
+func facts(h virt.Host) cluster.HostFacts {
+	return cluster.HostFacts{
+		Type: h.Type, Version: h.Version, Arch: h.CPU.Arch, CPUModel: h.CPU.Model, CPUVendor: h.CPU.Vendor,
+		Sockets: h.CPU.Sockets, Cores: h.CPU.Cores, Threads: h.CPU.Threads, KVM: h.KVM,
+		Traits: orNil(slices.Sorted(slices.Values(h.Traits))), Ready: true,
+	}
+}
+
+// bridges keeps the configured bridges that exist, and says which do not.
+func bridges(configured map[string]string, h virt.Host) (there map[string]string, missing string) {
+	for _, label := range slices.Sorted(maps.Keys(configured)) {
+		if !h.Bridges[configured[label]] {
+			missing = fmt.Sprintf("bridge %s of --bridge %s=%s does not exist on this host", configured[label], label, configured[label])
+			continue
+		}
+		if there == nil {
+			there = map[string]string{}
+		}
+		there[label] = configured[label]
+	}
+	return there, missing
+}
+
+// orNil turns an empty slice into nil, as decoding does, so that records compare equal.
+func orNil(s []string) []string {
+	if len(s) == 0 {
+		return nil
+	}
+	return s
+}

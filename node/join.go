@@ -1,0 +1,145 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/httpapi/peer"
+	"github.com/kilonova/kilonova/node/peernet"
+	"github.com/kilonova/kilonova/node/pki"
+)
+
+// joinTimeout bounds the whole exchange with the cluster.
+const joinTimeout = 30 * time.Second
+
+// Join enrols this machine in the cluster that a token names, through any node of it. It never bootstraps. On a
+// directory that is enrolled in that cluster already it changes nothing; in another one, it refuses.
+//
+// The node's ID is written before the cluster is asked, so a Join that was interrupted is repeated as the same node,
+// and a token for one machine is enough.
+func Join(ctx context.Context, cfg Config, through, token string) error {
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	dir, err := openDataDir(cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	defer dir.close()
+	id, err := dir.enrolment()
+	if err != nil && !errors.Is(err, ErrNotEnrolled) {
+		return err
+	}
+	if id.ClusterID != "" {
+		return sameCluster(dir, id, &cfg, token)
+	}
+	parsed, err := pki.ParseJoinToken(token)
+	if err != nil {
+		return err
+	}
+	if id.Node == "" {
+		id = enrolment{Node: cluster.NodeID(uuid.NewString())}
+	}
+	id.Name, id.Bind = cfg.Name, cfg.Bind
+	if err := dir.saveEnrolment(id); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+	defer cancel()
+	return enrol(ctx, dir, &cfg, id, withPort(through), parsed)
+}
+
+// sameCluster lets a repeated Join through, and refuses one for another cluster.
+func sameCluster(dir *dataDir, id enrolment, cfg *Config, token string) error {
+	if token != "" {
+		parsed, err := pki.ParseJoinToken(token)
+		if err != nil {
+			return err
+		}
+		a, err := dir.authority()
+		if err != nil {
+			return err
+		}
+		if a.Fingerprint() != parsed.Pin {
+			return fmt.Errorf("%s belongs to a node of cluster %s, and the token is for another one: use an empty --data-dir", dir.path, id.ClusterID)
+		}
+	}
+	return sameBind(id, cfg)
+}
+
+// withPort adds the peer port to an address that names none.
+func withPort(addr string) string {
+	if _, _, err := net.SplitHostPort(addr); err == nil {
+		return addr
+	}
+	return hostPort(addr, PeerPort)
+}
+
+// enrol asks a node of the cluster to admit this machine, and writes what it was given.
+func enrol(ctx context.Context, dir *dataDir, cfg *Config, id enrolment, through string, token pki.JoinToken) error {
+	conn, authority, err := peernet.DialJoin(ctx, through, token.Pin)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	keys, err := newLeafKeys()
+	if err != nil {
+		return err
+	}
+	peerCSR, err := pki.Request(keys.peer)
+	if err != nil {
+		return err
+	}
+	apiCSR, err := pki.Request(keys.api)
+	if err != nil {
+		return err
+	}
+	res, err := peer.Join(ctx, conn, peer.JoinRequest{
+		Token: token.ID, Secret: token.Secret,
+		Node: nodeRecord(cfg, id.Node), PeerCSR: peerCSR, APICSR: apiCSR, Commands: cluster.CommandVersion,
+	})
+	if err != nil {
+		return err
+	}
+	if res.ClusterID != authority.ClusterID() {
+		return fmt.Errorf("join through %s: it answered for cluster %s, not %s", through, res.ClusterID, authority.ClusterID())
+	}
+	err = errors.Join(
+		dir.saveAuthority(authority.CertDER()),
+		dir.saveLeaf(peerPEM, pki.Leaf(res.PeerCert, keys.peer, authority.CertDER())),
+		dir.saveLeaf(apiPEM, pki.Leaf(res.APICert, keys.api, authority.CertDER())))
+	if err != nil {
+		return err
+	}
+	id.ClusterID, id.GossipKeys, id.Peers = res.ClusterID, res.GossipKeys, res.Peers
+	return dir.saveEnrolment(id)
+}
+
+// signLeaves makes a node's two certificates with an authority that is at hand.
+func signLeaves(a *pki.Authority, k leafKeys, id cluster.NodeID, cfg *Config, now time.Time) (peer, api tls.Certificate, err error) {
+	s := pki.Subject{Role: pki.RolePeer, Node: id, Name: cfg.Name, Address: cfg.Bind}
+	csr, err := pki.Request(k.peer)
+	if err != nil {
+		return peer, api, err
+	}
+	der, err := a.Sign(csr, s, now)
+	if err != nil {
+		return peer, api, err
+	}
+	peer = pki.Leaf(der, k.peer, a.CertDER())
+	s.Role = pki.RoleAPI
+	if csr, err = pki.Request(k.api); err != nil {
+		return peer, api, err
+	}
+	if der, err = a.Sign(csr, s, now); err != nil {
+		return peer, api, err
+	}
+	return peer, pki.Leaf(der, k.api, a.CertDER()), nil
+}

@@ -1,0 +1,99 @@
+package node
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/gossip"
+	"github.com/kilonova/kilonova/httpapi/clusterapi"
+	"github.com/kilonova/kilonova/placement"
+)
+
+// members says which nodes are there: hints from gossip, and parts from Raft.
+type members struct {
+	agreement *agreement
+	gossip    *gossip.Gossip
+	self      cluster.NodeID
+	started   time.Time
+}
+
+// Member implements clusterapi.Members.
+func (m *members) Member(id cluster.NodeID) clusterapi.Member {
+	out := clusterapi.Member{}
+	if leader, known := m.agreement.raft.Leader(); known && leader.ID == id {
+		out.Leader = true
+	}
+	for _, r := range m.agreement.raft.Members() {
+		if r.ID == id {
+			out.InRaft, out.Voter = true, r.Voter
+		}
+	}
+	up, since := m.Liveness(id)
+	out.Up = up
+	if !up {
+		out.SilentFor = time.Since(since)
+	}
+	return out
+}
+
+// Liveness implements compute.Liveness. A node that gossip has not heard of is down since this node started: it knows no
+// better.
+func (m *members) Liveness(id cluster.NodeID) (up bool, since time.Time) {
+	if id == m.self {
+		return true, m.started
+	}
+	for _, g := range m.gossip.Members() {
+		if g.ID == id {
+			return g.State == gossip.Alive, g.Since
+		}
+	}
+	return false, m.started
+}
+
+// hints are what placement should know of the nodes that the state cannot say.
+func (m *members) hints() map[cluster.NodeID]placement.Hint {
+	now := time.Now()
+	out := map[cluster.NodeID]placement.Hint{}
+	for n := range m.agreement.Local().Nodes() {
+		if n.ID != m.self {
+			out[n.ID] = placement.Hint{Silent: true, SilentFor: now.Sub(m.started)}
+		}
+	}
+	for _, g := range m.gossip.Members() {
+		if _, ok := out[g.ID]; !ok && g.ID != m.self {
+			continue
+		}
+		h := placement.Hint{
+			Silent: g.State != gossip.Alive, SilentFor: g.SilentFor(now),
+			DiskFull: g.Advert.Load.DiskFull, IOPressure: g.Advert.Load.IOPressure, MemoryPressure: g.Advert.Load.MemoryPressure,
+		}
+		if g.ID == m.self {
+			h.Silent, h.SilentFor = false, 0
+		}
+		out[g.ID] = h
+	}
+	return out
+}
+
+// peers are the nodes that gossip should know: those of the state, and before there is one, those that the enrolment
+// named.
+func (m *members) peers(id enrolment) func() []gossip.Peer {
+	return func() []gossip.Peer {
+		var out []gossip.Peer
+		add := func(node cluster.NodeID, address string) {
+			if a, err := netip.ParseAddr(address); err == nil && node != m.self {
+				out = append(out, gossip.Peer{ID: node, Addr: netip.AddrPortFrom(a, GossipPort)})
+			}
+		}
+		for n := range m.agreement.Local().Nodes() {
+			add(n.ID, n.Address)
+		}
+		if len(out) == 0 {
+			for _, p := range id.Peers {
+				add(p.Node, p.Address)
+			}
+		}
+		return out
+	}
+}

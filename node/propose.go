@@ -1,0 +1,127 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/httpapi/peer"
+	"github.com/kilonova/kilonova/raftfsm"
+)
+
+// Without a quorum nothing is acknowledged, and whoever asked hears of it within this time.
+const proposeTimeout = 5 * time.Second
+
+// retryPause is how long to wait before asking again who leads.
+const retryPause = 50 * time.Millisecond
+
+// agreement is the replicated state as this node reaches it: itself when it leads, else one hop away. It implements
+// rest.Backend for the API and peer.Agreement for the peers.
+type agreement struct {
+	raft    *raftfsm.Raft
+	peers   *peer.Client
+	self    cluster.NodeID
+	chooser *chooser
+	barrier *sharedBarrier
+	log     *slog.Logger
+}
+
+// Propose commits a command, wherever the leader is. As long as the outcome is unknown it is asked again under the
+// same request ID, which makes repeating safe.
+func (a *agreement) Propose(ctx context.Context, c cluster.Command) (cluster.Result, error) {
+	if c.ID == "" {
+		c.ID = cluster.RequestID(uuid.NewString())
+	}
+	ctx, cancel := context.WithTimeout(ctx, proposeTimeout)
+	defer cancel()
+	for {
+		res, err := a.try(ctx, c)
+		switch {
+		case err == nil:
+			return a.settle(ctx, res)
+		case !retryable(err):
+			return res, err
+		}
+		if !pause(ctx, retryPause) {
+			a.log.Warn("propose", "op", fmt.Sprintf("%T", c.Op), "request", string(c.ID), "err", err)
+			return res, cluster.Errorf(cluster.Unavailable, "the cluster has no leader that answers: the outcome is unknown; try again")
+		}
+	}
+}
+
+// try asks once, here or at the leader.
+func (a *agreement) try(ctx context.Context, c cluster.Command) (cluster.Result, error) {
+	res, err := a.ProposeHere(ctx, c)
+	if !errors.Is(err, peer.ErrNotLeader) {
+		return res, err
+	}
+	leader, known := a.raft.Leader()
+	if !known || leader.ID == a.self {
+		return res, err
+	}
+	return a.peers.Propose(ctx, leader.ID, c)
+}
+
+// settle waits until this node has applied what it proposed, so that it reads its own writes.
+func (a *agreement) settle(ctx context.Context, res cluster.Result) (cluster.Result, error) {
+	if res.Err != nil {
+		return res, res.Err
+	}
+	if err := a.raft.WaitApplied(ctx, res.Index); err != nil {
+		return res, cluster.Errorf(cluster.Unavailable, "committed, and this node has not caught up: try again")
+	}
+	return res, nil
+}
+
+// ProposeHere implements peer.Agreement: the leader fills in its choices and commits.
+func (a *agreement) ProposeHere(ctx context.Context, c cluster.Command) (cluster.Result, error) {
+	if !a.raft.IsLeader() {
+		return cluster.Result{}, peer.ErrNotLeader
+	}
+	release := a.chooser.prepare(c.Op)
+	defer release()
+	res, err := a.raft.Propose(ctx, c)
+	return res, notLeader(err)
+}
+
+// BarrierHere implements peer.Agreement.
+func (a *agreement) BarrierHere(ctx context.Context) (uint64, error) {
+	index, err := a.raft.Barrier(ctx)
+	return index, notLeader(err)
+}
+
+// Local implements rest.Backend.
+func (a *agreement) Local() *cluster.View { return a.raft.View() }
+
+// notLeader turns raftfsm's refusal into the peers' one.
+func notLeader(err error) error {
+	var elsewhere *raftfsm.NotLeaderError
+	if errors.As(err, &elsewhere) {
+		return peer.ErrNotLeader
+	}
+	return err
+}
+
+// retryable tells whether asking again can help: nothing that the state refused, but everything that went wrong on the
+// way there.
+func retryable(err error) bool {
+	var refusal *cluster.Error
+	return !errors.As(err, &refusal) || refusal.Code == cluster.Unavailable
+}
+
+// pause waits, or returns false when ctx ends first.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
