@@ -167,7 +167,7 @@ func (s *server) createCredential(w http.ResponseWriter, r *http.Request) error 
 	}
 	res, err := rest.Change(r, s.backend, &cluster.PutCredential{Credential: *cred})
 	if err != nil {
-		return credentialConflict(err, cred.Name)
+		return err
 	}
 	if view, err = rest.View(r, s.backend); err != nil {
 		return err
@@ -184,14 +184,6 @@ func (s *server) createCredential(w http.ResponseWriter, r *http.Request) error 
 	b.Secret = secret
 	rest.Reply(w, http.StatusCreated, map[string]any{"application_credential": b})
 	return nil
-}
-
-// credentialConflict says a conflict in Keystone's words.
-func credentialConflict(err error, name string) error {
-	if cluster.CodeOf(err) != cluster.Conflict {
-		return err
-	}
-	return cluster.Errorf(cluster.Conflict, "Conflict occurred attempting to store application_credential - Duplicate entry found with name %s.", name)
 }
 
 // make builds the record that a client asks for, and the secret, which is kept nowhere.

@@ -194,11 +194,18 @@ func (s *server) identify(r *http.Request, view *cluster.View, in *identityInput
 			return nil, refuse("methods name different users")
 		}
 		p.user = user
-		if !slices.Contains(p.methods, method) {
-			p.methods = append(p.methods, method)
-		}
+		p.used(method)
 	}
 	return p, nil
+}
+
+// used notes methods, each once.
+func (p *proof) used(methods ...string) {
+	for _, m := range methods {
+		if !slices.Contains(p.methods, m) {
+			p.methods = append(p.methods, m)
+		}
+	}
 }
 
 // prove checks one method.
@@ -258,7 +265,7 @@ func (s *server) proveToken(view *cluster.View, token string, p *proof) (*cluste
 		return nil, err
 	}
 	p.parent, p.cred = c, h.cred
-	p.methods = append(p.methods, c.Methods...)
+	p.used(c.Methods...)
 	return h.user, nil
 }
 

@@ -41,11 +41,6 @@ func (p *projectInput) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-const (
-	maxTags    = 80 // Keystone's limits
-	maxTagSize = 255
-)
-
 // check refuses what no project can have.
 func (p *projectInput) check() error {
 	if err := checkDomain(p.DomainID); err != nil {
@@ -69,21 +64,6 @@ func (p *projectInput) check() error {
 	}
 	if p.Description != nil {
 		if err := rest.CheckText("description", *p.Description, 0, maxText); err != nil {
-			return err
-		}
-	}
-	return p.checkTags()
-}
-
-func (p *projectInput) checkTags() error {
-	if p.Tags == nil {
-		return nil
-	}
-	if len(*p.Tags) > maxTags {
-		return cluster.Errorf(cluster.Invalid, "A project has at most %d tags.", maxTags)
-	}
-	for _, t := range *p.Tags {
-		if err := rest.CheckText("tags", t, 1, maxTagSize); err != nil {
 			return err
 		}
 	}
@@ -220,18 +200,9 @@ func (s *server) createProject(w http.ResponseWriter, r *http.Request) error {
 	}
 	res, err := rest.Change(r, s.backend, &cluster.PutProject{Project: p})
 	if err != nil {
-		return projectConflict(err, &p)
-	}
-	return s.replyProject(w, r, cluster.ProjectID(made(res, string(p.ID))), http.StatusCreated, false)
-}
-
-// projectConflict says a conflict in Keystone's words.
-func projectConflict(err error, p *cluster.Project) error {
-	if cluster.CodeOf(err) != cluster.Conflict {
 		return err
 	}
-	return cluster.Errorf(cluster.Conflict, "Conflict occurred attempting to store project - it is not permitted to have two projects with "+
-		"either the same name or same id in the same domain: name is %s, project id %s.", p.Name, p.ID)
+	return s.replyProject(w, r, cluster.ProjectID(made(res, string(p.ID))), http.StatusCreated, false)
 }
 
 func (s *server) updateProject(w http.ResponseWriter, r *http.Request) error {
@@ -249,7 +220,6 @@ func (s *server) updateProject(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	id := cluster.ProjectID(chi.URLParam(r, "project"))
-	var changed cluster.Project
 	_, err = rest.Update(r, s.backend, func(view *cluster.View) (cluster.Op, error) {
 		p, ok := view.Project(id)
 		if !ok {
@@ -258,14 +228,14 @@ func (s *server) updateProject(w http.ResponseWriter, r *http.Request) error {
 		if unlocks := req.Project.Options != nil && req.Project.Options[immutable] != true; p.Options[immutable] == true && !unlocks {
 			return nil, cluster.Errorf(cluster.Forbidden, "Cannot modify immutable resource project %s.", id)
 		}
-		changed = *p
+		changed := *p
 		if err := req.Project.apply(&changed); err != nil {
 			return nil, err
 		}
 		return &cluster.PutProject{Project: changed}, nil
 	})
 	if err != nil {
-		return projectConflict(err, &changed)
+		return err
 	}
 	return s.replyProject(w, r, id, http.StatusOK, true)
 }
@@ -284,9 +254,6 @@ func (s *server) deleteProject(w http.ResponseWriter, r *http.Request) error {
 		return cluster.Errorf(cluster.Forbidden, "Cannot delete immutable resource project %s.", id)
 	}
 	if _, err := rest.Change(r, s.backend, &cluster.DeleteProject{ID: id}); err != nil {
-		if cluster.CodeOf(err) == cluster.NotFound {
-			return missing("project", string(id))
-		}
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -135,17 +135,9 @@ func (s *server) createRole(w http.ResponseWriter, r *http.Request) error {
 	put(&role.Description, in.Description)
 	res, err := rest.Change(r, s.backend, &cluster.PutRole{Role: role})
 	if err != nil {
-		return roleConflict(err, role.Name)
-	}
-	return s.replyRole(w, r, cluster.RoleID(made(res, string(role.ID))), http.StatusCreated)
-}
-
-// roleConflict says a conflict in Keystone's words.
-func roleConflict(err error, name string) error {
-	if cluster.CodeOf(err) != cluster.Conflict {
 		return err
 	}
-	return cluster.Errorf(cluster.Conflict, "Conflict occurred attempting to store role - Duplicate entry found with name %s.", name)
+	return s.replyRole(w, r, cluster.RoleID(made(res, string(role.ID))), http.StatusCreated)
 }
 
 func (s *server) updateRole(w http.ResponseWriter, r *http.Request) error {
@@ -157,7 +149,6 @@ func (s *server) updateRole(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	id := cluster.RoleID(chi.URLParam(r, "role"))
-	var changed cluster.Role
 	_, err = rest.Update(r, s.backend, func(view *cluster.View) (cluster.Op, error) {
 		role, ok := view.Role(id)
 		if !ok {
@@ -166,13 +157,13 @@ func (s *server) updateRole(w http.ResponseWriter, r *http.Request) error {
 		if role.BuiltIn {
 			return nil, cluster.Errorf(cluster.Forbidden, "Cannot modify immutable resource role %s.", id)
 		}
-		changed = *role
+		changed := *role
 		put(&changed.Name, in.Name)
 		put(&changed.Description, in.Description)
 		return &cluster.PutRole{Role: changed}, nil
 	})
 	if err != nil {
-		return roleConflict(err, changed.Name)
+		return err
 	}
 	return s.replyRole(w, r, id, http.StatusOK)
 }
@@ -183,9 +174,6 @@ func (s *server) deleteRole(w http.ResponseWriter, r *http.Request) error {
 	}
 	id := cluster.RoleID(chi.URLParam(r, "role"))
 	if _, err := rest.Change(r, s.backend, &cluster.DeleteRole{ID: id}); err != nil {
-		if cluster.CodeOf(err) == cluster.NotFound {
-			return missing("role", string(id))
-		}
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

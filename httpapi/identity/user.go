@@ -207,17 +207,9 @@ func (s *server) createUser(w http.ResponseWriter, r *http.Request) error {
 	}
 	res, err := rest.Change(r, s.backend, &cluster.PutUser{User: u})
 	if err != nil {
-		return userConflict(err, u.Name)
-	}
-	return s.replyUser(w, r, cluster.UserID(made(res, string(u.ID))), http.StatusCreated, false)
-}
-
-// userConflict says a conflict in Keystone's words.
-func userConflict(err error, name string) error {
-	if cluster.CodeOf(err) != cluster.Conflict {
 		return err
 	}
-	return cluster.Errorf(cluster.Conflict, "Conflict occurred attempting to store user - Duplicate entry found with name %s at domain ID default.", name)
+	return s.replyUser(w, r, cluster.UserID(made(res, string(u.ID))), http.StatusCreated, false)
 }
 
 func (s *server) updateUser(w http.ResponseWriter, r *http.Request) error {
@@ -233,7 +225,6 @@ func (s *server) updateUser(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	id := cluster.UserID(chi.URLParam(r, "user"))
-	var name string
 	_, err = rest.Update(r, s.backend, func(view *cluster.View) (cluster.Op, error) {
 		u, ok := view.User(id)
 		if !ok {
@@ -243,11 +234,10 @@ func (s *server) updateUser(w http.ResponseWriter, r *http.Request) error {
 		if err := in.apply(&changed, hash, now(view)); err != nil {
 			return nil, err
 		}
-		name = changed.Name
 		return &cluster.PutUser{User: changed}, nil
 	})
 	if err != nil {
-		return userConflict(err, name)
+		return err
 	}
 	return s.replyUser(w, r, id, http.StatusOK, true)
 }
@@ -258,9 +248,6 @@ func (s *server) deleteUser(w http.ResponseWriter, r *http.Request) error {
 	}
 	id := cluster.UserID(chi.URLParam(r, "user"))
 	if _, err := rest.Change(r, s.backend, &cluster.DeleteUser{ID: id}); err != nil {
-		if cluster.CodeOf(err) == cluster.NotFound {
-			return missing("user", string(id))
-		}
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
