@@ -1,0 +1,69 @@
+package raftfsm
+
+import (
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// contact is what a leader knows of a follower from its answers.
+type contact struct {
+	last time.Time // of the last answer in time
+
+	// The follower's log is the leader's up to this entry.
+	index, term uint64
+
+	// The leader's term that it was confirmed in, and where it was asked.
+	leaderTerm uint64
+}
+
+// contacts are the followers of this leader. It is safe for concurrent use.
+type contacts struct {
+	mu sync.Mutex
+	of map[raft.ServerID]contact
+}
+
+func newContacts() *contacts { return &contacts{of: map[raft.ServerID]contact{}} }
+
+// heard notes an answer of a follower.
+func (c *contacts) heard(
+	id raft.ServerID, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse, now time.Time,
+) {
+	if resp.Term > req.Term {
+		return // it follows somebody else
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.of[id]
+	p.last = now
+	if index, term := confirmed(req); resp.Success && index > 0 &&
+		(req.Term > p.leaderTerm || req.Term == p.leaderTerm && index > p.index) {
+		p.index, p.term, p.leaderTerm = index, term, req.Term
+	}
+	c.of[id] = p
+}
+
+// confirmed is the last entry that a follower who accepts req has in common with the leader; 0 for a heartbeat,
+// which says nothing about the log.
+func confirmed(req *raft.AppendEntriesRequest) (index, term uint64) {
+	if n := len(req.Entries); n > 0 {
+		return req.Entries[n-1].Index, req.Entries[n-1].Term
+	}
+	return req.PrevLogEntry, req.PrevLogTerm
+}
+
+// snapshot copies what is known.
+func (c *contacts) snapshot() map[raft.ServerID]contact {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.of)
+}
+
+// forget drops everything; a new term starts with no knowledge.
+func (c *contacts) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.of)
+}

@@ -1,0 +1,48 @@
+// Package raftfsm keeps every replica's cluster.State the same.
+//
+// It drives hashicorp/raft: the log and snapshots on disk, elections, membership, and the one goroutine that
+// applies committed entries. Nobody else touches a State; everybody else reads a View and proposes Commands.
+//
+// What it promises:
+//   - Propose returns a Result only after a majority wrote the entry to disk and this node applied it. An error
+//     that is ErrNotApplied means that nothing happened and the command may be proposed again anywhere;
+//     ErrUnknownOutcome means that it may yet happen, so it is repeated only under the same request ID.
+//   - A View is published after every applied batch and before any proposer of that batch hears of it, so a
+//     proposer reads its own writes here at once.
+//   - Barrier gives an index such that a view at that index or later holds every change that was acknowledged
+//     before Barrier was called, by any leader.
+//   - The first error of the log's disk, the first record that fails its checksum, and the first entry that does
+//     not decode end this replica: it acknowledges nothing more and Config.OnFatal is told why. Nothing is
+//     skipped or repaired.
+//   - Without a majority everything is answered with an error within ProposeTimeout.
+//
+// What it relies on: a StreamLayer that admits only peers of this cluster, a directory on a disk whose fsync
+// tells the truth, and clocks that tick at about the same rate.
+//
+// # Group commit
+//
+// One entry is under way at a time. Whatever is proposed meanwhile goes into the next one, up to
+// cluster.MaxEntryBytes, so a batch is as large as the disk is slow and an idle cluster waits for no timer.
+//
+// # Early commit notice
+//
+// Followers learn that an entry is committed from the leader's next message. When no next entry is waiting,
+// raft would send that only after Timing.Commit, and the node that has to start an instance would idle as long.
+// So the leader sends it at once: an AppendEntries without entries, built from what the follower confirmed.
+//
+// # Voters
+//
+// raft-autopilot watches the health of all members; chooseVoters (pure) decides who votes: one voter for one or
+// two nodes, three for three or four, five for more, spread over zones, never a node whose operator said
+// never. A voter that was silent for deadAfter is replaced when a healthy spare exists. Even numbers are only
+// passed through: a second or fourth voter makes the majority larger and the cluster no safer.
+//
+// # Concurrency
+//
+// All methods of Raft may be called by anyone at any time; Close once. Config.OnLead runs in its own goroutine,
+// one term at a time. Close waits for every goroutine that Open and its callbacks started.
+//
+// # Testing
+//
+// rafttest.Network is an in-memory StreamLayer whose links can be cut and delayed; it runs under testing/synctest.
+package raftfsm

@@ -1,0 +1,88 @@
+package raftfsm
+
+import (
+	"sync"
+
+	"github.com/hashicorp/raft"
+)
+
+// notifier sends followers the early commit notice; see the package comment. Only the newest commit index
+// matters, so a follower that is slow to answer misses notices, not commits.
+type notifier struct {
+	r    *Raft
+	wake chan struct{} // holds one
+	busy map[raft.ServerID]chan struct{}
+	sent sync.WaitGroup
+}
+
+func newNotifier(r *Raft) *notifier {
+	return &notifier{r: r, wake: make(chan struct{}, 1), busy: map[raft.ServerID]chan struct{}{}}
+}
+
+// poke asks for a notice. It never blocks.
+func (n *notifier) poke() {
+	select {
+	case n.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run sends notices until the Raft is closed, then waits for the last to be answered.
+func (n *notifier) run() {
+	defer n.sent.Wait()
+	for {
+		select {
+		case <-n.wake:
+			n.round()
+		case <-n.r.closing:
+			return
+		}
+	}
+}
+
+func (n *notifier) round() {
+	term := n.r.term.Load()
+	if term == nil {
+		return
+	}
+	commit := n.r.raft.CommitIndex()
+	heard := n.r.peers.snapshot()
+	for _, s := range n.r.configuration() {
+		c, ok := heard[s.ID]
+		if !ok || c.leaderTerm != term.number {
+			continue
+		}
+		slot, ok := n.busy[s.ID]
+		if !ok {
+			slot = make(chan struct{}, 1)
+			n.busy[s.ID] = slot
+		}
+		select {
+		case slot <- struct{}{}:
+		default:
+			continue // the last one is unanswered
+		}
+		req := &raft.AppendEntriesRequest{
+			RPCHeader:         n.r.header(),
+			Term:              term.number,
+			Leader:            []byte(n.r.cfg.Addr),
+			PrevLogEntry:      c.index,
+			PrevLogTerm:       c.term,
+			LeaderCommitIndex: min(commit, c.index),
+		}
+		n.sent.Go(func() {
+			defer func() { <-slot }()
+			// An error is the replication's to deal with: it talks to the same peer all the time.
+			_ = n.r.trans.AppendEntries(s.ID, s.Address, req, &raft.AppendEntriesResponse{})
+		})
+	}
+}
+
+// header is what every raft message starts with.
+func (r *Raft) header() raft.RPCHeader {
+	return raft.RPCHeader{
+		ProtocolVersion: raft.ProtocolVersionMax,
+		ID:              []byte(r.cfg.ID),
+		Addr:            []byte(r.cfg.Addr),
+	}
+}

@@ -1,0 +1,117 @@
+package raftfsm
+
+import (
+	"context"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// stream is the StreamLayer as raft wants it. It keeps count of all connections, because raft's transport leaves
+// accepted ones, and the goroutines that read them, behind when it is closed.
+type stream struct {
+	StreamLayer
+	addr   string
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	mu     sync.Mutex
+	closed bool
+	conns  map[*trackedConn]struct{}
+	served sync.WaitGroup // accepted connections that raft has not closed yet
+}
+
+func newStream(layer StreamLayer, addr string) *stream {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &stream{StreamLayer: layer, addr: addr, ctx: ctx, cancel: cancel, conns: map[*trackedConn]struct{}{}}
+}
+
+// Addr implements net.Listener with the advertised address; raft tells it to peers.
+func (s *stream) Addr() net.Addr { return address(s.addr) }
+
+// Accept implements net.Listener.
+func (s *stream) Accept() (net.Conn, error) {
+	c, err := s.StreamLayer.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return s.track(c, true)
+}
+
+// Dial implements raft.StreamLayer. Closing the stream ends it.
+func (s *stream) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(s.ctx, timeout)
+	defer cancel()
+	c, err := s.StreamLayer.Dial(ctx, string(addr))
+	if err != nil {
+		return nil, err
+	}
+	return s.track(c, false)
+}
+
+func (s *stream) track(c net.Conn, accepted bool) (net.Conn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		_ = c.Close()
+		return nil, net.ErrClosed
+	}
+	t := &trackedConn{Conn: c, from: s, accepted: accepted}
+	s.conns[t] = struct{}{}
+	if accepted {
+		s.served.Add(1)
+	}
+	return t, nil
+}
+
+// Close implements net.Listener. It ends all connections and dials too.
+func (s *stream) Close() error {
+	s.cancel()
+	s.mu.Lock()
+	s.closed = true
+	open := make([]net.Conn, 0, len(s.conns))
+	for t := range s.conns {
+		open = append(open, t.Conn)
+	}
+	s.mu.Unlock()
+	err := s.StreamLayer.Close()
+	for _, c := range open {
+		_ = c.Close()
+	}
+	return err
+}
+
+// wait returns when raft has let go of every accepted connection. Call it after Close.
+func (s *stream) wait() { s.served.Wait() }
+
+// trackedConn takes itself off its stream when closed.
+type trackedConn struct {
+	net.Conn
+	from     *stream
+	accepted bool
+	once     sync.Once
+}
+
+// Close implements net.Conn.
+func (t *trackedConn) Close() error {
+	t.once.Do(func() {
+		t.from.mu.Lock()
+		delete(t.from.conns, t)
+		t.from.mu.Unlock()
+		if t.accepted {
+			t.from.served.Done()
+		}
+	})
+	return t.Conn.Close()
+}
+
+// address is a TCP address that was given as text.
+type address string
+
+// Network implements net.Addr.
+func (a address) Network() string { return "tcp" }
+
+// String implements net.Addr.
+func (a address) String() string { return string(a) }

@@ -1,0 +1,143 @@
+package raftfsm
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// errMuted is what a leader with a stalled disk gets for its messages.
+var errMuted = errors.New("the disk of this node has stalled")
+
+// transport is raft's network transport with an ear on it: it notes what each follower confirmed, cuts requests
+// that are too large, and can fall silent.
+type transport struct {
+	*raft.NetworkTransport
+	stream *stream
+	peers  *contacts
+	muted  atomic.Bool
+	pipes  sync.WaitGroup
+}
+
+func newTransport(cfg Config, peers *contacts) *transport {
+	s := newStream(cfg.Stream, cfg.Addr)
+	return &transport{
+		stream: s,
+		peers:  peers,
+		NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+			Stream:  s,
+			MaxPool: connsPerPeer,
+			Timeout: rpcTimeout,
+			Logger:  newLogger(cfg.Log),
+		}),
+	}
+}
+
+// AppendEntries implements raft.Transport.
+func (t *transport) AppendEntries(
+	id raft.ServerID, to raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse,
+) error {
+	if t.muted.Load() {
+		return errMuted
+	}
+	trim(req)
+	if err := t.NetworkTransport.AppendEntries(id, to, req, resp); err != nil {
+		return err
+	}
+	t.peers.heard(id, req, resp, time.Now())
+	return nil
+}
+
+// AppendEntriesPipeline implements raft.Transport.
+func (t *transport) AppendEntriesPipeline(id raft.ServerID, to raft.ServerAddress) (raft.AppendPipeline, error) {
+	if t.muted.Load() {
+		return nil, errMuted
+	}
+	inner, err := t.NetworkTransport.AppendEntriesPipeline(id, to)
+	if err != nil {
+		return nil, err
+	}
+	p := &pipeline{AppendPipeline: inner, from: t, id: id, out: make(chan raft.AppendFuture), done: make(chan struct{})}
+	t.pipes.Go(p.listen)
+	return p, nil
+}
+
+// Close implements raft.WithClose. It returns when all that the transport started has ended, pipelines
+// excepted: raft closes those, see wait.
+func (t *transport) Close() error {
+	err := t.NetworkTransport.Close()
+	t.CloseStreams()
+	t.stream.wait()
+	return err
+}
+
+// wait returns when all pipelines have ended. Call it after raft has shut down.
+func (t *transport) wait() { t.pipes.Wait() }
+
+// trim keeps at most maxAppendBytes of entries, and one at least. Raft looks at what the request holds after the
+// call and goes on from there.
+func trim(req *raft.AppendEntriesRequest) {
+	size := 0
+	for i, l := range req.Entries {
+		size += len(l.Data)
+		if i > 0 && size > maxAppendBytes {
+			req.Entries = req.Entries[:i]
+			return
+		}
+	}
+}
+
+// pipeline is a raft.AppendPipeline whose answers are noted on their way.
+type pipeline struct {
+	raft.AppendPipeline
+	from *transport
+	id   raft.ServerID
+	out  chan raft.AppendFuture
+	done chan struct{}
+	once sync.Once
+}
+
+// AppendEntries implements raft.AppendPipeline.
+func (p *pipeline) AppendEntries(
+	req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse,
+) (raft.AppendFuture, error) {
+	if p.from.muted.Load() {
+		return nil, errMuted
+	}
+	trim(req)
+	return p.AppendPipeline.AppendEntries(req, resp)
+}
+
+// Consumer implements raft.AppendPipeline.
+func (p *pipeline) Consumer() <-chan raft.AppendFuture { return p.out }
+
+// listen passes answers on. A request that failed is dropped, for raft would count it as a sign of life from the
+// peer. The connection goes with it, so that the next request fails and raft starts over.
+func (p *pipeline) listen() {
+	for {
+		select {
+		case f := <-p.AppendPipeline.Consumer():
+			if f.Error() != nil {
+				_ = p.AppendPipeline.Close()
+				continue
+			}
+			p.from.peers.heard(p.id, f.Request(), f.Response(), time.Now())
+			select {
+			case p.out <- f:
+			case <-p.done:
+				return
+			}
+		case <-p.done:
+			return
+		}
+	}
+}
+
+// Close implements raft.AppendPipeline.
+func (p *pipeline) Close() error {
+	p.once.Do(func() { close(p.done) })
+	return p.AppendPipeline.Close()
+}
