@@ -175,7 +175,7 @@ func (g *Gossip) Close() error {
 	return nil
 }
 
-// peerIDs gives the nodes that should be members; false when nobody says.
+// peers gives the other nodes that should be members; false when nobody says.
 func (g *Gossip) peers() ([]Peer, bool) {
 	if g.config.Peers == nil {
 		return nil, false
