@@ -1,0 +1,89 @@
+package compute
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/httpapi/compute/schema"
+	"github.com/kilonova/kilonova/httpapi/rest"
+)
+
+// serverAction is something that POST /servers/{id}/action can do.
+type serverAction struct {
+	rule         string
+	who          level
+	since, until version
+	body         *schema.Schema // what its value may be; nil: anything, as for the many that Nova sends null
+	do           func(*call, *cluster.Instance, json.RawMessage) error
+}
+
+// serverActions is the table of actions. Those that change the power are in action_power.go, and so on; those that
+// Kilonova does not have, in action_refused.go.
+var serverActions = func() map[string]serverAction {
+	all := map[string]serverAction{}
+	for _, some := range []map[string]serverAction{powerActions, lockActions, consoleActions, stateActions, refusedActions} {
+		for name, a := range some {
+			all[name] = a
+		}
+	}
+	return all
+}()
+
+func noAction(name string) error { return bad("There is no such action: %s", name) }
+
+// action reads the body of an action: an object with one member, which names it.
+func (c *call) action() (name string, value json.RawMessage, err error) {
+	if c.r.ContentLength == 0 {
+		return "", nil, bad("Malformed request body")
+	}
+	body, err := rest.Decode[json.RawMessage](c.r)
+	if err != nil {
+		return "", nil, err
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(body, &members); err != nil || len(members) == 0 {
+		return "", nil, bad("Malformed request body")
+	}
+	if len(members) > 1 {
+		return "", nil, bad("Malformed request body: it names %d actions", len(members))
+	}
+	for name, value = range members {
+		break
+	}
+	return name, value, nil
+}
+
+func (c *call) actOnServer() error {
+	name, value, err := c.action()
+	if err != nil {
+		return err
+	}
+	a, ok := serverActions[name]
+	switch {
+	case !ok:
+		return noAction(name)
+	case !c.served(a.since, a.until):
+		return errNoResource
+	}
+	in, err := c.server()
+	if err != nil {
+		if name == "forceDelete" && c.unlessRepeated(err) == nil {
+			return c.done(http.StatusAccepted)
+		}
+		return err
+	}
+	if err := c.allow(a.rule, a.who); err != nil {
+		return err
+	}
+	if a.body != nil {
+		tree, err := schema.Parse(value)
+		if err != nil {
+			return bad("Malformed request body")
+		}
+		if wrong := schema.Wrap(name, a.body).Check(&schema.Object{Names: []string{name}, Values: map[string]any{name: tree}}); wrong != nil {
+			return bad("%s", wrong.Body())
+		}
+	}
+	return a.do(c, in, value)
+}

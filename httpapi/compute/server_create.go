@@ -1,0 +1,335 @@
+package compute
+
+import (
+	"cmp"
+	"crypto/rand"
+	"encoding/json"
+	"maps"
+	"math/big"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/httpapi/rest"
+)
+
+const (
+	// maxTogether is how many servers one request can make. They go into one command.
+	maxTogether = 1000
+
+	passwordLength = 12
+	passwordChars  = "23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz" // none that look alike
+	reservedChars  = "abcdefghijklmnopqrstuvwxyz0123456789"
+)
+
+// order is a request for servers on its way to a command.
+type order struct {
+	*call
+	body  *createBody
+	want  *createServer
+	image *cluster.Image
+	spec  cluster.Spec
+	nics  []nic
+	count int
+}
+
+func (c *call) createServer() error {
+	if c.caller.Project == nil {
+		return cluster.Errorf(cluster.Forbidden, "Policy doesn't allow os_compute_api:servers:create to be performed.")
+	}
+	body, err := decode[createBody](c, createSchema(c.v))
+	if err != nil {
+		return err
+	}
+	o := &order{call: c, body: &body, want: &body.Server}
+	for _, step := range []func() error{o.refuseUnsupported, o.describe, o.chooseImage, o.chooseFlavor, o.chooseKey, o.schedule,
+		o.chooseNetworks, o.countServers, o.checkGroups} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	res, err := c.change(o.command())
+	if err != nil {
+		return err
+	}
+	return o.answer(res)
+}
+
+// refuseUnsupported refuses what would otherwise be accepted and ignored.
+func (o *order) refuseUnsupported() error {
+	w := o.want
+	switch {
+	case len(w.Personality) > 0:
+		return bad("Files cannot be put into a server. Use user_data instead of personality.")
+	case len(w.Certificates) > 0:
+		return bad("trusted_image_certificates are not supported.")
+	case len(w.OldDevices) > 0:
+		return bad("Block Device Mapping is Invalid: servers boot from their image only.")
+	}
+	for _, d := range w.Devices {
+		switch {
+		case len(w.Devices) > 1, d.Source != "image", d.Destination != "local", d.Boot != 0:
+			return bad("Block Device Mapping is Invalid: servers boot from their image only.")
+		case w.Image == "":
+			w.Image = d.Image
+		case w.Image != d.Image:
+			return bad("Block Device Mapping is Invalid: the image to boot from is not imageRef.")
+		}
+	}
+	return nil
+}
+
+// describe takes over what needs no look at the state.
+func (o *order) describe() error {
+	w := o.want
+	if limit := o.view.Limit(o.caller.ProjectID(), cluster.QuotaMetadataItems); limit >= 0 && int64(len(w.Metadata)) > limit {
+		return tooMuchMetadata(limit)
+	}
+	o.spec = cluster.Spec{Name: w.Name, Description: w.Description, Metadata: w.Metadata, Tags: sortedTags(w.Tags),
+		Access: [2]string{w.AccessIPv4, w.AccessIPv6}, DiskConfig: cmp.Or(w.DiskConfig, "MANUAL"), KeyName: w.KeyName,
+		Reservation: "r-" + randomText(8, reservedChars)}
+	o.spec.Boot.ConfigDrv = bool(w.ConfigDrive)
+	if w.AdminPass != nil {
+		o.spec.AdminPass = *w.AdminPass
+	} else {
+		o.spec.AdminPass = randomText(passwordLength, passwordChars)
+	}
+	data, err := decodeBase64(w.UserData)
+	if err != nil {
+		return bad("Invalid input for field/attribute user_data. Value: ***. '***' is not a 'base64'")
+	}
+	o.spec.UserData = data
+	return nil
+}
+
+// sortedTags gives the tags in order, which is how they are kept.
+func sortedTags(tags []string) []string {
+	tags = slices.Clone(tags)
+	slices.Sort(tags)
+	return slices.Compact(tags)
+}
+
+// randomText draws n characters.
+func randomText(n int, from string) string {
+	b := make([]byte, n)
+	for i := range b {
+		k, err := rand.Int(rand.Reader, big.NewInt(int64(len(from))))
+		if err != nil {
+			panic("compute: no randomness: " + err.Error()) // crypto/rand promises that there is
+		}
+		b[i] = from[k.Int64()]
+	}
+	return string(b)
+}
+
+// chooseKey takes over the public key, so that the server keeps it when the key pair goes.
+func (o *order) chooseKey() error {
+	if o.spec.KeyName == "" {
+		return nil
+	}
+	k, ok := o.view.KeyPair(o.caller.User.ID, o.spec.KeyName)
+	if !ok {
+		return bad("Invalid key_name provided.")
+	}
+	o.spec.PublicKey = k.PublicKey
+	return nil
+}
+
+// schedule takes over where the server is to go.
+func (o *order) schedule() error {
+	w, s := o.want, &o.spec.Scheduling
+	zone, forced, _ := strings.Cut(w.Zone, ":")
+	s.Zone = zone
+	if forced != "" {
+		if err := o.allow("servers:create:forced_host", admin); err != nil {
+			return err
+		}
+		host, node, _ := strings.Cut(forced, ":")
+		s.Host, s.Forced = cmp.Or(host, node), true
+	}
+	if w.Host != "" || w.Hypervisor != "" {
+		if err := o.allow("compute:servers:create:requested_destination", admin); err != nil {
+			return err
+		}
+		if s.Forced {
+			return bad("Only one of availability_zone with a host and host or hypervisor_hostname can be given.")
+		}
+		s.Host = cmp.Or(w.Host, w.Hypervisor)
+		if w.Hypervisor != "" && w.Hypervisor != s.Host {
+			return bad("No valid host was found. %s is not the hypervisor of host %s.", w.Hypervisor, w.Host)
+		}
+	}
+	if s.Host != "" {
+		if _, ok := o.view.NodeNamed(s.Host); !ok {
+			return bad("Compute host %s could not be found.", s.Host)
+		}
+	}
+	if s.Zone != "" && !slices.Contains(o.zones(), s.Zone) {
+		return bad("The requested availability zone is not available")
+	}
+	return o.readHints()
+}
+
+// zones are the availability zones that have a node which takes servers.
+func (c *call) zones() []string {
+	seen := map[string]bool{}
+	for n := range c.view.Nodes() {
+		if !n.Service.Disabled && !n.Service.Draining {
+			seen[n.Zone] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(seen))
+}
+
+// readHints keeps scheduler hints as texts; lists are joined with commas.
+func (o *order) readHints() error {
+	hints := o.body.Hints
+	if len(hints) == 0 {
+		hints = o.body.OldHints
+	}
+	for name, raw := range sorted(hints) {
+		var one string
+		var many []string
+		switch {
+		case json.Unmarshal(raw, &one) == nil:
+		case json.Unmarshal(raw, &many) == nil:
+			one = strings.Join(many, ",")
+		default:
+			one = string(raw)
+		}
+		if name == "group" {
+			return bad("Instance group %s could not be found.", one)
+		}
+		if o.spec.Scheduling.Hints == nil {
+			o.spec.Scheduling.Hints = map[string]string{}
+		}
+		o.spec.Scheduling.Hints[name] = one
+	}
+	return nil
+}
+
+// countServers decides how many servers are made: as many of max_count as the quota has room for, but not fewer than
+// min_count.
+func (o *order) countServers() error {
+	least, most := 1, 1
+	if o.want.Min != nil {
+		least = int(*o.want.Min)
+		most = least
+	}
+	if o.want.Max != nil {
+		most = int(*o.want.Max)
+		if o.want.Min == nil {
+			least = 1
+		}
+	}
+	switch {
+	case least > most:
+		return bad("min_count must be <= max_count")
+	case most > maxTogether:
+		return bad("Invalid input for field/attribute max_count. Value: %d. %d is greater than the maximum of %d", most, most, maxTogether)
+	}
+	if most > 1 {
+		if err := o.refuseShared(); err != nil {
+			return err
+		}
+	}
+	o.count = max(least, min(most, o.room()))
+	return nil
+}
+
+// room is how many servers of the order the project's quota still has room for.
+func (o *order) room() int {
+	used, project := o.view.Usage(o.caller.ProjectID()), o.caller.ProjectID()
+	room := int64(maxTogether)
+	for _, q := range []struct {
+		name       cluster.QuotaName
+		used, each int64
+	}{
+		{cluster.QuotaInstances, used.Instances, 1},
+		{cluster.QuotaCores, used.VCPUs, o.spec.Flavor.VCPUs},
+		{cluster.QuotaRAM, used.MemoryMiB, o.spec.Flavor.MemoryMiB},
+	} {
+		if limit := o.view.Limit(project, q.name); limit >= 0 && q.each > 0 {
+			room = min(room, max(0, limit-q.used)/q.each)
+		}
+	}
+	return int(room)
+}
+
+// command makes the command. Everything random is drawn here.
+func (o *order) command() *cluster.CreateInstances {
+	op := &cluster.CreateInstances{Request: o.caller.RequestID, Project: o.caller.ProjectID(), User: o.caller.User.ID, Spec: o.spec}
+	for i := range o.count {
+		item := cluster.NewInstance{ID: cluster.InstanceID(rest.NewUUID()), Name: o.spec.Name, Hostname: o.want.Hostname}
+		if o.count > 1 {
+			suffix := "-" + strconv.Itoa(i+1)
+			item.Name += suffix
+			if item.Hostname != "" {
+				item.Hostname += suffix
+			}
+		}
+		if item.Hostname == "" {
+			item.Hostname = hostnameOf(item.Name, item.ID)
+		}
+		for _, n := range o.nics {
+			item.Ports = append(item.Ports, o.port(n))
+		}
+		op.Items = append(op.Items, item)
+	}
+	op.Spec.Hostname = op.Items[0].Hostname
+	return op
+}
+
+// maxHostname is how long a host name may be (RFC 1123).
+const maxHostname = 63
+
+// hostnameOf makes a host name of a server's name, as Nova does.
+func hostnameOf(name string, id cluster.InstanceID) string {
+	var b strings.Builder
+	for _, r := range strings.ToLower(name) {
+		switch {
+		case r == ' ' || r == '_':
+			b.WriteByte('-')
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '-', r == '.':
+			b.WriteRune(r)
+		}
+	}
+	h := b.String()
+	if len(h) > maxHostname {
+		h = h[:maxHostname]
+	}
+	if h = strings.Trim(h, ".-"); h == "" {
+		return "server-" + string(id)
+	}
+	return h
+}
+
+// answer shows the first of the servers that were made, or the reservation of all.
+func (o *order) answer(res cluster.Result) error {
+	if len(res.IDs) == 0 {
+		return cluster.Errorf(cluster.Internal, "creating servers made none")
+	}
+	id := res.IDs[0]
+	in, ok := o.view.Instance(cluster.InstanceID(id))
+	if ok { // else it is gone already, and this is a repetition
+		o.spec.AdminPass, o.spec.Reservation, o.spec.DiskConfig = in.Spec.AdminPass, in.Spec.Reservation, in.Spec.DiskConfig
+	}
+	var j writer
+	if o.want.Reservation {
+		j.open('{').field("reservation_id", o.spec.Reservation).close('}')
+		return o.send(http.StatusAccepted, &j)
+	}
+	self := o.links.self + "/servers/" + id
+	j.open('{').key("server").open('{').field("id", id).key("links").open('[')
+	writeLink(&j, "self", self)
+	writeLink(&j, "bookmark", o.links.bookmark+"/servers/"+id)
+	j.close(']').field("OS-DCF:diskConfig", o.spec.DiskConfig).key("security_groups").open('[')
+	for _, name := range o.groupNames() {
+		j.open('{').field("name", name).close('}')
+	}
+	j.close(']').field("adminPass", o.spec.AdminPass).close('}').close('}')
+	o.w.Header().Set("Location", self)
+	return o.send(http.StatusAccepted, &j)
+}

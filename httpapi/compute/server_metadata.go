@@ -1,0 +1,129 @@
+package compute
+
+import (
+	"net/http"
+
+	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/httpapi/compute/schema"
+)
+
+func tooMuchMetadata(limit int64) error {
+	return cluster.Errorf(cluster.OverQuota, "Maximum number of metadata items exceeds %d", limit)
+}
+
+func (c *call) listMetadata() error {
+	in, err := c.server()
+	if err != nil {
+		return err
+	}
+	var j writer
+	j.open('{').key("metadata").texts(in.Spec.Metadata).close('}')
+	return c.send(http.StatusOK, &j)
+}
+
+var errNoMetadata = cluster.Errorf(cluster.NotFound, "Metadata item was not found")
+
+func (c *call) showMetadata() error {
+	in, err := c.server()
+	if err != nil {
+		return err
+	}
+	value, ok := in.Spec.Metadata[c.param("key")]
+	if !ok {
+		return errNoMetadata
+	}
+	return c.sendMeta(c.param("key"), value)
+}
+
+func (c *call) sendMeta(key, value string) error {
+	var j writer
+	j.open('{').key("meta").open('{').field(key, value).close('}').close('}')
+	return c.send(http.StatusOK, &j)
+}
+
+// setMetadata is POST and PUT of all metadata: POST adds, PUT replaces.
+func (c *call) setMetadata(replace bool) error {
+	body, err := decode[struct {
+		Metadata map[string]string `json:"metadata"`
+	}](c, schema.Wrap("metadata", schemaMetadata))
+	if err != nil {
+		return err
+	}
+	err = c.changeMetadata(func(m map[string]string) error {
+		if replace {
+			clear(m)
+		}
+		for k, v := range body.Metadata {
+			m[k] = v
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return c.listMetadata()
+}
+
+func (c *call) setOneMetadata() error {
+	one := *schemaMetadata
+	members := *one.Object
+	members.Min = 1
+	one.Object = &members
+	body, err := decode[struct {
+		Meta map[string]string `json:"meta"`
+	}](c, schema.Wrap("meta", &one))
+	if err != nil {
+		return err
+	}
+	key := c.param("key")
+	value, ok := body.Meta[key]
+	switch {
+	case len(body.Meta) > 1:
+		return bad("Request body contains too many items")
+	case !ok:
+		return bad("Request body and URI mismatch")
+	}
+	err = c.changeMetadata(func(m map[string]string) error {
+		m[key] = value
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return c.sendMeta(key, value)
+}
+
+func (c *call) deleteMetadata() error {
+	key := c.param("key")
+	err := c.changeMetadata(func(m map[string]string) error {
+		if _, ok := m[key]; !ok {
+			return errNoMetadata
+		}
+		delete(m, key)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return c.done(http.StatusNoContent)
+}
+
+// changeMetadata changes a copy of the metadata of the server that the path names.
+func (c *call) changeMetadata(change func(map[string]string) error) error {
+	return c.changeServer(func(in *cluster.Instance) (*cluster.UpdateInstance, error) {
+		if err := c.unlocked(in); err != nil {
+			return nil, err
+		}
+		m := in.Clone().Spec.Metadata
+		if m == nil {
+			m = map[string]string{}
+		}
+		if err := change(m); err != nil {
+			return nil, err
+		}
+		if limit := c.view.Limit(in.Project, cluster.QuotaMetadataItems); limit >= 0 && int64(len(m)) > limit && len(m) > len(in.Spec.Metadata) {
+			return nil, tooMuchMetadata(limit)
+		}
+		return &cluster.UpdateInstance{Metadata: &m}, nil
+	})
+}

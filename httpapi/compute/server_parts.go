@@ -1,0 +1,84 @@
+package compute
+
+import (
+	"net/http"
+
+	"github.com/google/uuid"
+
+	"github.com/kilonova/kilonova/cluster"
+)
+
+// groupSpace makes the IDs of the default security groups.
+var groupSpace = uuid.MustParse("6b1d1f0e-5d5c-5e6f-9a53-0c9f6e2f7a11")
+
+// defaultGroupID is the ID of a project's default security group. There are no other groups, so it is made of the
+// project's ID instead of being kept.
+func defaultGroupID(p cluster.ProjectID) string { return uuid.NewSHA1(groupSpace, []byte(p)).String() }
+
+// listGroups shows the default security group of a server that has a filtered port.
+func (c *call) listGroups() error {
+	in, err := c.server()
+	if err != nil {
+		return err
+	}
+	var j writer
+	j.open('{').key("security_groups").open('[')
+	if c.newRenderer().filtered(in) {
+		j.open('{').field("id", defaultGroupID(in.Project)).field("description", "Default security group").field("name", defaultGroup)
+		j.field("tenant_id", string(in.Project)).key("rules").open('[').close(']').close('}')
+	}
+	j.close(']').close('}')
+	return c.send(http.StatusOK, &j)
+}
+
+// emptyOfServer replies with an empty list for a server of the caller's.
+func emptyOfServer(name string) func(*call) error {
+	return func(c *call) error {
+		if _, err := c.server(); err != nil {
+			return err
+		}
+		return c.sendEmpty(name)
+	}
+}
+
+// unsupportedOfServer refuses something for a server of the caller's.
+func unsupportedOfServer(what string) func(*call) error {
+	return func(c *call) error {
+		if _, err := c.server(); err != nil {
+			return err
+		}
+		return unsupported(what)
+	}
+}
+
+func empty(name string) func(*call) error { return func(c *call) error { return c.sendEmpty(name) } }
+
+func refuse(what string) func(*call) error { return func(*call) error { return unsupported(what) } }
+
+func (c *call) showVolume() error {
+	if _, err := c.server(); err != nil {
+		return err
+	}
+	return notFound("volume_id not found: %s", c.param("volume"))
+}
+
+func (c *call) showTopology() error {
+	if _, err := c.server(); err != nil {
+		return err
+	}
+	var j writer
+	j.open('{').key("nodes").open('[').close(']').key("pagesize_kb").null().close('}')
+	return c.send(http.StatusOK, &j)
+}
+
+func (c *call) showServerGroup() error {
+	return notFound("Instance group %s could not be found.", c.param("group"))
+}
+
+func (c *call) showServerMigration() error {
+	in, err := c.server()
+	if err != nil {
+		return err
+	}
+	return notFound("Migration %s for server %s could not be found.", c.param("migration"), in.ID)
+}
