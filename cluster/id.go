@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"encoding/hex"
+	"fmt"
 	"time"
 )
 
@@ -58,3 +59,15 @@ func (h Hash) String() string { return hex.EncodeToString(h[:]) }
 
 // IsZero tells whether the digest was never set.
 func (h Hash) IsZero() bool { return h == Hash{} }
+
+// MarshalBinary gives the 32 bytes, for encoders.
+func (h Hash) MarshalBinary() ([]byte, error) { return h[:], nil }
+
+// UnmarshalBinary takes exactly 32 bytes.
+func (h *Hash) UnmarshalBinary(b []byte) error {
+	if len(b) != len(h) {
+		return fmt.Errorf("a digest has %d bytes, not %d", len(h), len(b))
+	}
+	copy(h[:], b)
+	return nil
+}

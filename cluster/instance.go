@@ -8,22 +8,23 @@ import (
 // Instance is a VM that the cluster promised. Its Spec is what the user asked for; Node, Epoch and Wanted are
 // what the cluster decided; Status is what its node reported last.
 type Instance struct {
-	ID         InstanceID    `json:"id"`
-	Revision   uint64        `json:"revision"` // index of the last change of any part
-	Number     int64         `json:"number"`   // counts all instances ever made; Nova's instance-%08x
-	Project    ProjectID     `json:"project"`
-	User       UserID        `json:"user"`
-	Spec       Spec          `json:"spec"`
-	Node       NodeID        `json:"node,omitempty"` // "": not placed
-	Generation uint64        `json:"generation"`     // raised when what the domain should be changes
-	Epoch      uint64        `json:"epoch"`          // raised when Node changes
-	Wanted     Power         `json:"wanted"`
-	Boot       uint64        `json:"boot"` // raised by a hard reboot: the domain must be started anew once
-	Status     Status        `json:"status"`
-	Placement  *Explanation  `json:"placement,omitempty"`
-	Ports      []PortID      `json:"ports,omitempty"` // in the order that the guest sees them
-	Times      InstanceTimes `json:"times"`
-	Deleted    bool          `json:"deleted,omitempty"` // gone; kept for a while for listings
+	ID          InstanceID    `json:"id"`
+	Revision    uint64        `json:"revision"` // index of the last change of any part
+	Number      int64         `json:"number"`   // counts all instances ever made; Nova's instance-%08x
+	Project     ProjectID     `json:"project"`
+	User        UserID        `json:"user"`
+	Spec        Spec          `json:"spec"`
+	Node        NodeID        `json:"node,omitempty"` // "": not placed
+	Generation  uint64        `json:"generation"`     // raised when what the domain should be changes
+	Epoch       uint64        `json:"epoch"`          // raised when Node changes
+	Wanted      Power         `json:"wanted"`
+	Boot        uint64        `json:"boot"` // raised by a hard reboot: the domain must be started anew once
+	Status      Status        `json:"status"`
+	Placement   *Explanation  `json:"placement,omitempty"`
+	LaunchIndex int           `json:"launch_index,omitempty"` // counts those of one CreateInstances, from 0
+	Ports       []PortID      `json:"ports,omitempty"`        // in the order that the guest sees them
+	Times       InstanceTimes `json:"times"`
+	Deleted     bool          `json:"deleted,omitempty"` // gone; kept for a while for listings
 }
 
 // Spec is what the user asked for.
@@ -45,6 +46,7 @@ type Spec struct {
 	Locked      string            `json:"locked,omitempty"` // "": no; else who locked it: "owner" or "admin"
 	LockReason  string            `json:"lock_reason,omitempty"`
 	Boot        BootSource        `json:"boot"`
+	Reservation string            `json:"reservation,omitempty"` // names what was made together: r-xxxxxxxx
 }
 
 // BootSource is what the image said about how it boots, as it was when the instance was made.
@@ -142,8 +144,22 @@ type InstanceTimes struct {
 	Terminated Time `json:"terminated,omitempty"`
 }
 
+// Resources is what an instance of this spec takes from its node: what its flavor says, and, for a flavor whose
+// root disk is as large as the image, the disk that the image asks for at least.
+func (s *Spec) Resources() Resources {
+	r := s.Flavor.Resources()
+	if s.Flavor.DiskGiB == 0 {
+		r.DiskGiB += s.Boot.MinDiskGiB
+	}
+	return r
+}
+
 // Resources is what the instance takes from its node.
-func (i *Instance) Resources() Resources { return i.Spec.Flavor.Resources() }
+func (i *Instance) Resources() Resources { return i.Spec.Resources() }
+
+// holdsRoom tells whether the instance itself takes room on its node. One that is being deleted does not: its
+// tombstone does.
+func (i *Instance) holdsRoom() bool { return i.Node != "" && i.Wanted != WantDeleted }
 
 // Clone returns a copy whose own fields, maps and slices may be changed. UserData, Placement and Fault are
 // shared: replace them, never write into them.

@@ -16,8 +16,10 @@ type Node struct {
 	Host     HostFacts         `json:"host"`
 	Bridges  map[string]string `json:"bridges,omitempty"` // provider network label -> Linux bridge
 	Service  ServiceState      `json:"service"`
-	Commands uint32            `json:"commands"` // newest command version that its binary knows
-	Version  string            `json:"version"`  // of its binary
+	Commands uint32            `json:"commands"`        // newest command version that its binary knows
+	Version  string            `json:"version"`         // of its binary
+	Token    TokenID           `json:"token,omitempty"` // join token that it enrolled with; "": the first node
+	Key      Hash              `json:"key"`             // SHA-256 of its public key (SubjectPublicKeyInfo); zero: not recorded
 	Enrolled Time              `json:"enrolled"`
 	Updated  Time              `json:"updated"`
 }

@@ -22,7 +22,7 @@ type PutUser struct {
 }
 
 // DeleteUser removes a user with its assignments, credentials and key pairs. The last enabled user who is admin is
-// not removed (Conflict).
+// not removed, nor disabled by PutUser, nor does DeleteAssignment or DeleteProject take the role away (Conflict).
 type DeleteUser struct {
 	ID UserID `json:"id"`
 }
@@ -42,12 +42,13 @@ type PutAssignment struct {
 	Assignment Assignment `json:"assignment"`
 }
 
-// DeleteAssignment takes a role away. NotFound when it was not given.
+// DeleteAssignment takes a role away, and with it the user's application credentials in that project, as Keystone
+// does. NotFound when it was not given.
 type DeleteAssignment struct {
 	Assignment Assignment `json:"assignment"`
 }
 
-// PutCredential makes an application credential.
+// PutCredential makes an application credential. Forbidden when its user has no role in its project.
 type PutCredential struct {
 	Credential Credential `json:"credential"`
 }

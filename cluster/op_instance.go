@@ -75,8 +75,8 @@ type DeleteInstance struct {
 	Project ProjectID  `json:"project"`
 }
 
-// ReportInstances is what a node says about its instances, many at a time. A report of another epoch than the
-// instance's is ignored.
+// ReportInstances is what a node says about its instances, many at a time. A report of another epoch or generation
+// than the instance's is ignored; see ReportChanges.
 type ReportInstances struct {
 	Node    NodeID           `json:"node"`
 	Reports []InstanceReport `json:"reports"`
@@ -85,7 +85,7 @@ type ReportInstances struct {
 // InstanceReport is what a node says about one instance.
 type InstanceReport struct {
 	ID         InstanceID `json:"id"`
-	Generation uint64     `json:"generation"`
+	Generation uint64     `json:"generation"` // the instance's, in the view that the node acted on
 	Epoch      uint64     `json:"epoch"`
 	Power      PowerState `json:"power"`
 	Boot       uint64     `json:"boot,omitempty"`  // the Boot that the running domain was started for

@@ -28,7 +28,7 @@ type DeleteJoinToken struct {
 // EnrolNode uses a join token up and adds a node. Refused when the token is unknown (Unauthorized), expired or
 // used up (Forbidden), when the node's ID is there already with another token or was removed, or when its name or
 // address belongs to another node (Conflict). The secret was compared by the proposer and is compared here again
-// by its hash.
+// by its hash. Repeated with the same token, key, name and address, as after a lost answer, it is the same as once.
 type EnrolNode struct {
 	Token  TokenID `json:"token"`
 	Secret Hash    `json:"secret"` // SHA-256 of the secret

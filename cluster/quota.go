@@ -41,8 +41,12 @@ type Quota struct {
 	Limits   map[QuotaName]int64 `json:"limits"`
 }
 
-// Usage is what a project uses of its compute quota.
+// Usage is what a project uses of its quota. An instance counts until it is gone.
 type Usage struct {
 	Instances int64 `json:"instances"`
 	Resources
+	Networks int64 `json:"networks"`
+	Subnets  int64 `json:"subnets"`
+	Ports    int64 `json:"ports"`
+	Images   int64 `json:"images"` // not limited; a project that owns images is not deleted
 }

@@ -7,12 +7,10 @@ import "github.com/tidwall/btree"
 //
 // Composite keys are joined with sep, which no ID can hold.
 type tables struct {
-	authority  *Authority
-	meta       meta
-	nodes      btree.Map[NodeID, *Node]
-	removed    btree.Map[NodeID, Time] // node IDs that may never come back
-	joinTokens btree.Map[TokenID, *JoinToken]
+	authority *Authority
+	meta      meta
 
+	nodeTables
 	identityTables
 	catalogTables
 	networkTables
@@ -30,6 +28,14 @@ type meta struct {
 	ActionCount   int64  `json:"action_count"`
 }
 
+type nodeTables struct {
+	nodes         btree.Map[NodeID, *Node]
+	nodeByName    btree.Map[string, NodeID]
+	nodeByAddress btree.Map[string, NodeID]
+	removed       btree.Map[NodeID, Time] // node IDs that may never come back
+	joinTokens    btree.Map[TokenID, *JoinToken]
+}
+
 type identityTables struct {
 	projects       btree.Map[ProjectID, *Project]
 	projectByName  btree.Map[string, ProjectID]
@@ -41,6 +47,7 @@ type identityTables struct {
 	credentials    btree.Map[CredentialID, *Credential]
 	credentialName btree.Map[string, CredentialID] // user, name
 	revocations    btree.Map[TokenID, *Revocation]
+	revokedUntil   btree.Map[string, TokenID] // time of expiry, token
 }
 
 type catalogTables struct {
@@ -67,6 +74,7 @@ type instanceTables struct {
 	byProject  btree.Map[string, InstanceID] // project, newest first, ID; and the same under "" for all projects
 	byNode     btree.Map[string, InstanceID] // node, ID; unplaced ones under ""
 	deleted    btree.Map[string, *Instance]  // instances that are gone, by time of deletion and ID; bounded
+	deletedID  btree.Map[InstanceID, string] // key in deleted
 	tombstones btree.Map[string, *Tombstone] // node, instance
 	actions    btree.Map[string, *Action]    // instance, number
 	allocated  btree.Map[NodeID, Resources]  // instances and tombstones of each node
@@ -87,6 +95,17 @@ type outcome struct {
 
 const sep = "\x00"
 
+const hexDigits = "0123456789abcdef"
+
+// sortable writes a number so that the order of the texts is that of the numbers.
+func sortable(n uint64) string {
+	var b [16]byte
+	for i := range b {
+		b[i] = hexDigits[n>>(60-4*i)&0xf]
+	}
+	return string(b[:])
+}
+
 // key joins the parts of a composite key.
 func key(parts ...string) string {
 	n := len(parts)
@@ -106,9 +125,7 @@ func key(parts ...string) string {
 // copy returns tables that share everything with t until either is written to.
 func (t *tables) copy() tables {
 	c := *t
-	c.nodes = *t.nodes.Copy()
-	c.removed = *t.removed.Copy()
-	c.joinTokens = *t.joinTokens.Copy()
+	c.nodeTables.share(&t.nodeTables)
 	c.identityTables.share(&t.identityTables)
 	c.catalogTables.share(&t.catalogTables)
 	c.networkTables.share(&t.networkTables)
@@ -116,6 +133,14 @@ func (t *tables) copy() tables {
 	c.requests = *t.requests.Copy()
 	c.requestByTime = *t.requestByTime.Copy()
 	return c
+}
+
+func (c *nodeTables) share(t *nodeTables) {
+	c.nodes = *t.nodes.Copy()
+	c.nodeByName = *t.nodeByName.Copy()
+	c.nodeByAddress = *t.nodeByAddress.Copy()
+	c.removed = *t.removed.Copy()
+	c.joinTokens = *t.joinTokens.Copy()
 }
 
 func (c *identityTables) share(t *identityTables) {
@@ -129,6 +154,7 @@ func (c *identityTables) share(t *identityTables) {
 	c.credentials = *t.credentials.Copy()
 	c.credentialName = *t.credentialName.Copy()
 	c.revocations = *t.revocations.Copy()
+	c.revokedUntil = *t.revokedUntil.Copy()
 }
 
 func (c *catalogTables) share(t *catalogTables) {
@@ -155,6 +181,7 @@ func (c *instanceTables) share(t *instanceTables) {
 	c.byProject = *t.byProject.Copy()
 	c.byNode = *t.byNode.Copy()
 	c.deleted = *t.deleted.Copy()
+	c.deletedID = *t.deletedID.Copy()
 	c.tombstones = *t.tombstones.Copy()
 	c.actions = *t.actions.Copy()
 	c.allocated = *t.allocated.Copy()

@@ -26,12 +26,7 @@ func (v *View) Node(id NodeID) (*Node, bool) { return v.t.nodes.Get(id) }
 
 // NodeNamed finds a node by its host name.
 func (v *View) NodeNamed(name string) (*Node, bool) {
-	for n := range v.Nodes() {
-		if n.Name == name {
-			return n, true
-		}
-	}
-	return nil, false
+	return named(&v.t.nodeByName, &v.t.nodes, name)
 }
 
 // Nodes yields every node, by ID.
@@ -131,19 +126,12 @@ func (v *View) KeyPairsOf(u UserID) iter.Seq[*KeyPair] {
 }
 
 // Limit is what a project may use of something: what was set for it, or the default.
-func (v *View) Limit(p ProjectID, name QuotaName) int64 {
-	if q, ok := v.t.quotas.Get(p); ok {
-		if n, ok := q.Limits[name]; ok {
-			return n
-		}
-	}
-	return DefaultQuota[name]
-}
+func (v *View) Limit(p ProjectID, name QuotaName) int64 { return v.t.limit(p, name) }
 
 // Quota finds what was set for a project.
 func (v *View) Quota(p ProjectID) (*Quota, bool) { return v.t.quotas.Get(p) }
 
-// Usage is what a project uses of its compute quota.
+// Usage is what a project uses of its quota.
 func (v *View) Usage(p ProjectID) Usage { u, _ := v.t.usage.Get(p); return u }
 
 // Network finds a network by ID.
@@ -212,7 +200,7 @@ func resolved[K interface{ ~string }, V any](index *btree.Map[string, K], m *btr
 }
 
 // named finds what an index entry points to.
-func named[K interface{ ~string }, V any](index *btree.Map[string, K], m *btree.Map[K, V], name string) (V, bool) {
+func named[N, K interface{ ~string }, V any](index *btree.Map[N, K], m *btree.Map[K, V], name N) (V, bool) {
 	id, ok := index.Get(name)
 	if !ok {
 		var none V

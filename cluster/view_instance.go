@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"fmt"
 	"iter"
 	"net/netip"
 	"strings"
@@ -37,6 +36,11 @@ func (v *View) InstancesOn(id NodeID) iter.Seq[*Instance] {
 // Deleted yields instances that are gone, oldest deletion first. Only a bounded number is kept.
 func (v *View) Deleted() iter.Seq[*Instance] { return values(&v.t.deleted) }
 
+// DeletedInstance finds an instance that is gone, as long as it is kept.
+func (v *View) DeletedInstance(id InstanceID) (*Instance, bool) {
+	return named(&v.t.deletedID, &v.t.deleted, id)
+}
+
 // TombstonesOn yields what a node may remove, by instance.
 func (v *View) TombstonesOn(id NodeID) iter.Seq[*Tombstone] {
 	return prefixed(&v.t.tombstones, string(id)+sep)
@@ -49,7 +53,7 @@ func (v *View) Actions(id InstanceID) iter.Seq[*Action] {
 
 // projectKey sorts a project's instances newest first, then by ID downwards, as Nova lists them by default.
 func projectKey(p ProjectID, in *Instance) string {
-	return key(string(p), fmt.Sprintf("%016x", ^uint64(in.Times.Created)), invert(string(in.ID)))
+	return key(string(p), sortable(^uint64(in.Times.Created)), invert(string(in.ID)))
 }
 
 // invert turns the order of lower-case hexadecimal text round.

@@ -1,0 +1,83 @@
+package cluster
+
+import (
+	"fmt"
+	"strings"
+)
+
+func (s *State) saveQuota(o *PutQuota) ([]string, *Error) {
+	q := o.Quota
+	old, exists := lookup(&s.t.quotas, q.Project)
+	if err := firstOf(
+		s.checkProjectIs(q.Project),
+		checkAmount("The number of limits", int64(len(q.Limits)), 0, maxLimits),
+		revised("Quota of project", string(q.Project), q.Revision, old.Revision, exists),
+	); err != nil {
+		return nil, err
+	}
+	for name, n := range q.Limits {
+		if checkID("Quota", name) != nil || n < Unlimited || n > maxAmount {
+			return nil, Errorf(Invalid, "A quota limit must have a name and be between %d and %d", Unlimited, maxAmount)
+		}
+	}
+	q.Revision = s.t.meta.Index
+	s.t.quotas.Set(q.Project, &q)
+	return []string{string(q.Project)}, nil
+}
+
+func (s *State) deleteQuota(o *DeleteQuota) ([]string, *Error) {
+	s.t.quotas.Delete(o.Project)
+	return []string{string(o.Project)}, nil
+}
+
+func (s *State) limit(p ProjectID, name QuotaName) int64 { return s.t.limit(p, name) }
+
+func (t *tables) limit(p ProjectID, name QuotaName) int64 {
+	if q, ok := t.quotas.Get(p); ok {
+		if n, ok := q.Limits[name]; ok {
+			return n
+		}
+	}
+	return DefaultQuota[name]
+}
+
+// exceeds tells whether more of something does not fit a project's limit.
+func (s *State) exceeds(p ProjectID, name QuotaName, used, more int64) bool {
+	limit := s.limit(p, name)
+	return limit != Unlimited && used+more > limit
+}
+
+// checkNetworkQuota refuses one more of a network resource, in Neutron's words.
+func (s *State) checkNetworkQuota(p ProjectID, name QuotaName, used int64) *Error {
+	if s.exceeds(p, name, used, 1) {
+		return Errorf(OverQuota, "Quota exceeded for resources: ['%s'].", name)
+	}
+	return nil
+}
+
+// checkComputeQuota refuses n more instances of a size, in Nova's words, which name what is over by the alphabet.
+func (s *State) checkComputeQuota(p ProjectID, n int64, each Resources) *Error {
+	u, _ := s.t.usage.Get(p)
+	var over, asked, used, allowed []string
+	for _, l := range []struct {
+		name       QuotaName
+		used, more int64
+	}{
+		{QuotaCores, u.VCPUs, n * each.VCPUs},
+		{QuotaInstances, u.Instances, n},
+		{QuotaRAM, u.MemoryMiB, n * each.MemoryMiB},
+	} {
+		if s.exceeds(p, l.name, l.used, l.more) {
+			over = append(over, string(l.name))
+			asked = append(asked, fmt.Sprint(l.more))
+			used = append(used, fmt.Sprint(l.used))
+			allowed = append(allowed, fmt.Sprint(s.limit(p, l.name)))
+		}
+	}
+	if len(over) == 0 {
+		return nil
+	}
+	list := func(x []string) string { return strings.Join(x, ", ") }
+	return Errorf(OverQuota, "Quota exceeded for %s: Requested %s, but already used %s of %s %s",
+		list(over), list(asked), list(used), list(allowed), list(over))
+}

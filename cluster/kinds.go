@@ -1,0 +1,62 @@
+package cluster
+
+import (
+	"fmt"
+	"strings"
+)
+
+// newOp makes an empty op of each kind, for the decoder.
+var newOp = [...]func() Op{
+	KindInitCluster:      func() Op { return new(InitCluster) },
+	KindPutAuthority:     func() Op { return new(PutAuthority) },
+	KindPutJoinToken:     func() Op { return new(PutJoinToken) },
+	KindDeleteJoinToken:  func() Op { return new(DeleteJoinToken) },
+	KindEnrolNode:        func() Op { return new(EnrolNode) },
+	KindUpdateNode:       func() Op { return new(UpdateNode) },
+	KindSetNodeService:   func() Op { return new(SetNodeService) },
+	KindRemoveNode:       func() Op { return new(RemoveNode) },
+	KindPutProject:       func() Op { return new(PutProject) },
+	KindDeleteProject:    func() Op { return new(DeleteProject) },
+	KindPutUser:          func() Op { return new(PutUser) },
+	KindDeleteUser:       func() Op { return new(DeleteUser) },
+	KindPutRole:          func() Op { return new(PutRole) },
+	KindDeleteRole:       func() Op { return new(DeleteRole) },
+	KindPutAssignment:    func() Op { return new(PutAssignment) },
+	KindDeleteAssignment: func() Op { return new(DeleteAssignment) },
+	KindPutCredential:    func() Op { return new(PutCredential) },
+	KindDeleteCredential: func() Op { return new(DeleteCredential) },
+	KindRevokeToken:      func() Op { return new(RevokeToken) },
+	KindPutImage:         func() Op { return new(PutImage) },
+	KindDeleteImage:      func() Op { return new(DeleteImage) },
+	KindAddImageNode:     func() Op { return new(AddImageNode) },
+	KindPutFlavor:        func() Op { return new(PutFlavor) },
+	KindDeleteFlavor:     func() Op { return new(DeleteFlavor) },
+	KindCreateKeyPair:    func() Op { return new(CreateKeyPair) },
+	KindDeleteKeyPair:    func() Op { return new(DeleteKeyPair) },
+	KindPutNetwork:       func() Op { return new(PutNetwork) },
+	KindDeleteNetwork:    func() Op { return new(DeleteNetwork) },
+	KindPutSubnet:        func() Op { return new(PutSubnet) },
+	KindDeleteSubnet:     func() Op { return new(DeleteSubnet) },
+	KindPutPort:          func() Op { return new(PutPort) },
+	KindDeletePort:       func() Op { return new(DeletePort) },
+	KindPutQuota:         func() Op { return new(PutQuota) },
+	KindDeleteQuota:      func() Op { return new(DeleteQuota) },
+	KindCreateInstances:  func() Op { return new(CreateInstances) },
+	KindPlaceInstance:    func() Op { return new(PlaceInstance) },
+	KindUpdateInstance:   func() Op { return new(UpdateInstance) },
+	KindSetPower:         func() Op { return new(SetPower) },
+	KindDeleteInstance:   func() Op { return new(DeleteInstance) },
+	KindReportInstances:  func() Op { return new(ReportInstances) },
+	KindForgetInstance:   func() Op { return new(ForgetInstance) },
+}
+
+// Known tells whether this build can decode and apply commands of the kind.
+func (k Kind) Known() bool { return int(k) < len(newOp) && newOp[k] != nil }
+
+// String names the kind as its Go type is named, for logs.
+func (k Kind) String() string {
+	if !k.Known() {
+		return fmt.Sprintf("Kind(%d)", uint16(k))
+	}
+	return strings.TrimPrefix(fmt.Sprintf("%T", newOp[k]()), "*cluster.")
+}

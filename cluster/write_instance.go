@@ -1,0 +1,114 @@
+package cluster
+
+func nodeKey(n NodeID, i InstanceID) string { return key(string(n), string(i)) }
+
+// putInstance stores an instance. Its ID, project and time of creation never change.
+func (s *State) putInstance(in *Instance) {
+	old, had := s.t.instances.Set(in.ID, in)
+	if !had {
+		s.t.byProject.Set(projectKey(in.Project, in), in.ID)
+		s.t.byProject.Set(projectKey("", in), in.ID)
+		s.t.byNode.Set(nodeKey(in.Node, in.ID), in.ID)
+	} else if old.Node != in.Node {
+		s.t.byNode.Delete(nodeKey(old.Node, old.ID))
+		s.t.byNode.Set(nodeKey(in.Node, in.ID), in.ID)
+	}
+	s.account(old, in)
+}
+
+func (s *State) dropInstance(in *Instance) {
+	s.t.instances.Delete(in.ID)
+	s.t.byProject.Delete(projectKey(in.Project, in))
+	s.t.byProject.Delete(projectKey("", in))
+	s.t.byNode.Delete(nodeKey(in.Node, in.ID))
+	s.account(in, nil)
+}
+
+// account moves what an instance takes from how it was to how it is; nil: not there.
+func (s *State) account(old, in *Instance) {
+	if old != nil && in != nil && old.Resources() == in.Resources() {
+		if old.Node == in.Node && old.holdsRoom() == in.holdsRoom() {
+			return
+		}
+	}
+	if old != nil {
+		s.use(old.Project, Usage{Instances: -1, Resources: Resources{}.Sub(old.Resources())})
+		if old.holdsRoom() {
+			s.allocate(old.Node, Resources{}.Sub(old.Resources()))
+		}
+	}
+	if in != nil {
+		s.use(in.Project, Usage{Instances: 1, Resources: in.Resources()})
+		if in.holdsRoom() {
+			s.allocate(in.Node, in.Resources())
+		}
+	}
+}
+
+// allocate adds to what is promised of a node. A node that promised nothing has no entry.
+func (s *State) allocate(id NodeID, more Resources) {
+	r, _ := s.t.allocated.Get(id)
+	if r = r.Add(more); r == (Resources{}) {
+		s.t.allocated.Delete(id)
+		return
+	}
+	s.t.allocated.Set(id, r)
+}
+
+func (s *State) putTombstone(t *Tombstone) {
+	old, had := s.t.tombstones.Set(nodeKey(t.Node, t.Instance), t)
+	if had {
+		s.allocate(old.Node, Resources{}.Sub(old.Resources))
+	}
+	s.allocate(t.Node, t.Resources)
+}
+
+func (s *State) dropTombstone(t *Tombstone) {
+	s.t.tombstones.Delete(nodeKey(t.Node, t.Instance))
+	s.allocate(t.Node, Resources{}.Sub(t.Resources))
+}
+
+func deletedKey(in *Instance) string {
+	return key(sortable(uint64(in.Times.Terminated)), string(in.ID))
+}
+
+func (s *State) putDeleted(in *Instance) {
+	s.t.deleted.Set(deletedKey(in), in)
+	s.t.deletedID.Set(in.ID, deletedKey(in))
+}
+
+// dropDeleted removes what is left of an instance that is gone: its record and its actions.
+func (s *State) dropDeleted(in *Instance) {
+	s.t.deleted.Delete(deletedKey(in))
+	s.t.deletedID.Delete(in.ID)
+	for _, a := range s.actionsOf(in.ID) {
+		s.t.actions.Delete(actionKey(a))
+	}
+}
+
+func actionKey(a *Action) string {
+	return key(string(a.Instance), sortable(uint64(a.Number)))
+}
+
+func (s *State) putAction(a *Action) { s.t.actions.Set(actionKey(a), a) }
+
+// actionsOf gives the actions of an instance, oldest first.
+func (s *State) actionsOf(id InstanceID) []*Action {
+	var all []*Action
+	for a := range prefixed(&s.t.actions, string(id)+sep) {
+		all = append(all, a)
+	}
+	return all
+}
+
+func requestKey(id RequestID, at Time) string { return key(sortable(uint64(at)), string(id)) }
+
+func (s *State) putRequest(id RequestID, o *outcome) {
+	s.t.requests.Set(id, o)
+	s.t.requestByTime.Set(requestKey(id, o.Time), id)
+}
+
+func (s *State) dropRequest(id RequestID, o *outcome) {
+	s.t.requests.Delete(id)
+	s.t.requestByTime.Delete(requestKey(id, o.Time))
+}
