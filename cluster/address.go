@@ -243,3 +243,13 @@ func (s *State) checkFixedIP(network NetworkID, n *Subnet, address string) (neti
 	}
 	return a, nil
 }
+
+// inSubnet tells whether an address lies in a subnet's range.
+func inSubnet(n *Subnet, address string) bool {
+	cidr, err := netip.ParsePrefix(n.CIDR)
+	if err != nil {
+		return false
+	}
+	a, err := netip.ParseAddr(address)
+	return err == nil && cidr.Contains(a)
+}

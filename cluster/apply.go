@@ -49,7 +49,7 @@ func (s *State) applyCommand(c *Command) (Result, error) {
 	// A refusal is the request's answer and is remembered like any other. Stale is not: it asks the proposer
 	// to read again and to repeat the same request, which must then have its chance.
 	if c.ID != "" && (refusal == nil || refusal.Code != Stale) {
-		s.putRequest(c.ID, &outcome{Digest: c.Digest, Time: s.t.meta.Time, Result: r})
+		s.putRequest(&outcome{ID: c.ID, Digest: c.Digest, Time: s.t.meta.Time, Result: r})
 	}
 	return r, nil
 }
@@ -82,7 +82,7 @@ func (s *State) forget() {
 		if s.t.requests.Len() < MaxRequests && o.Time.Add(RequestMemory) >= now {
 			break
 		}
-		s.dropRequest(id, o)
+		s.dropRequest(o)
 	}
 	for {
 		_, in, ok := s.t.deleted.Min()

@@ -181,7 +181,7 @@ func (s *State) removeNode(o *RemoveNode) ([]string, *Error) {
 	}
 	s.withdrawImages(o.ID)
 	s.dropNode(n)
-	s.t.removed.Set(o.ID, s.t.meta.Time)
+	s.t.removed.Set(o.ID, removal{Node: o.ID, At: s.t.meta.Time})
 	return []string{string(o.ID)}, nil
 }
 

@@ -120,7 +120,7 @@ func DecodeCommand(b []byte) (Command, error) {
 	if !w.Kind.Known() {
 		return Command{}, fmt.Errorf("decode command: %w: kind %d; this build knows version %d", ErrUnknownCommand, w.Kind, CommandVersion)
 	}
-	if len(w.Op) == 0 || w.Op[0]>>5 != 5 { // major type 5 is a map
+	if !isMap(w.Op) {
 		return Command{}, fmt.Errorf("decode %s: %w: its body is not a map", w.Kind, ErrCorrupt)
 	}
 	op := newOp[w.Kind]()
@@ -207,6 +207,9 @@ func DecodeResult(b []byte) (Result, error) {
 	}
 	return r, nil
 }
+
+// isMap tells whether encoded CBOR is a map, which is major type 5.
+func isMap(b []byte) bool { return len(b) > 0 && b[0]>>5 == 5 }
 
 // decode reads exactly one CBOR item.
 func decode(b []byte, to any) error {

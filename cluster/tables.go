@@ -32,7 +32,7 @@ type nodeTables struct {
 	nodes         btree.Map[NodeID, *Node]
 	nodeByName    btree.Map[string, NodeID]
 	nodeByAddress btree.Map[string, NodeID]
-	removed       btree.Map[NodeID, Time] // node IDs that may never come back
+	removed       btree.Map[NodeID, removal] // node IDs that may never come back
 	joinTokens    btree.Map[TokenID, *JoinToken]
 }
 
@@ -86,8 +86,15 @@ type requestTables struct {
 	requestByTime btree.Map[string, RequestID]
 }
 
+// removal is that a node was taken out for good.
+type removal struct {
+	Node NodeID `json:"node"`
+	At   Time   `json:"at"`
+}
+
 // outcome is what is remembered of a command that carried an ID.
 type outcome struct {
+	ID     RequestID `json:"id"`
 	Digest Hash   `json:"digest"`
 	Time   Time   `json:"time"`
 	Result Result `json:"result"`

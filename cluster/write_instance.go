@@ -101,14 +101,14 @@ func (s *State) actionsOf(id InstanceID) []*Action {
 	return all
 }
 
-func requestKey(id RequestID, at Time) string { return key(sortable(uint64(at)), string(id)) }
+func requestKey(o *outcome) string { return key(sortable(uint64(o.Time)), string(o.ID)) }
 
-func (s *State) putRequest(id RequestID, o *outcome) {
-	s.t.requests.Set(id, o)
-	s.t.requestByTime.Set(requestKey(id, o.Time), id)
+func (s *State) putRequest(o *outcome) {
+	s.t.requests.Set(o.ID, o)
+	s.t.requestByTime.Set(requestKey(o), o.ID)
 }
 
-func (s *State) dropRequest(id RequestID, o *outcome) {
-	s.t.requests.Delete(id)
-	s.t.requestByTime.Delete(requestKey(id, o.Time))
+func (s *State) dropRequest(o *outcome) {
+	s.t.requests.Delete(o.ID)
+	s.t.requestByTime.Delete(requestKey(o))
 }
