@@ -68,6 +68,7 @@ type Driver struct {
 	prober *Prober
 	filter filterState
 	caps   hostCaps
+	crash  crashes
 
 	events chan virt.Event
 	cancel context.CancelFunc

@@ -26,6 +26,7 @@ func (d *Driver) Domains(ctx context.Context) ([]virt.Domain, error) {
 		state, reason := stateOf(r.Params)
 		dom := virt.Domain{ID: instanceID(r.Dom.UUID), Name: r.Dom.Name}
 		dom.Power, dom.Reason = power(state, reason)
+		d.crash.settle(&dom)
 		dom.Stamp, err = d.stamp(ctx, r.Dom)
 		if errors.Is(err, virt.ErrNotFound) {
 			continue // it went away meanwhile

@@ -17,6 +17,7 @@ func (d *Driver) Start(ctx context.Context, id cluster.InstanceID) error {
 	if err != nil {
 		return fmt.Errorf("start %s: %w", id, err)
 	}
+	d.crash.set(id, false)
 	_, err = ask(ctx, d.rpc, "create domain", func(l *rpc.Libvirt) (rpc.Domain, error) {
 		return l.DomainCreateWithFlags(dom, 0)
 	})
@@ -40,6 +41,9 @@ func (d *Driver) Stop(ctx context.Context, id cluster.InstanceID, how virt.StopM
 	if err != nil {
 		return fmt.Errorf("stop %s: %w", id, err)
 	}
+	if how == virt.Destroy {
+		d.crash.set(id, true)
+	}
 	return nil
 }
 
@@ -57,10 +61,10 @@ func (d *Driver) destroy(ctx context.Context, dom rpc.Domain) error {
 	return d.unless(ctx, err, dom, false)
 }
 
-// unless drops libvirt's complaint that an operation is not valid now, when the domain already is what the
-// operation would have made it.
+// unless drops libvirt's complaint about an operation when the domain already is what the operation would have
+// made it.
 func (d *Driver) unless(ctx context.Context, err error, dom rpc.Domain, active bool) error {
-	if !hasCode(err, rpc.ErrOperationInvalid) {
+	if err == nil || !fromLibvirt(err) || errors.Is(err, virt.ErrNotFound) {
 		return err
 	}
 	is, lookErr := d.active(ctx, dom)
@@ -90,6 +94,7 @@ func (d *Driver) Remove(ctx context.Context, id cluster.InstanceID) error {
 		}
 		err = tell(ctx, d.rpc, "undefine domain", func(l *rpc.Libvirt) error { return l.DomainUndefineFlags(dom, flags) })
 	}
+	d.crash.set(id, false)
 	if err != nil && !errors.Is(err, virt.ErrNotFound) { // a transient domain is gone once it is off
 		return fmt.Errorf("remove %s: %w", id, err)
 	}

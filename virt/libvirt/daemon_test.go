@@ -1,0 +1,235 @@
+package libvirt
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// daemon is a libvirtd of the tests' own. As root it lives in mount, network and PID namespaces of its own,
+// with a bridge br0, and knows QEMU; without root it is a session daemon that only runs libvirt's test driver.
+type daemon struct {
+	socket string
+	netns  string // path of its network namespace
+	cmd    *exec.Cmd
+	log    *bytes.Buffer
+	ended  chan struct{}
+	pid    int // of libvirtd, as seen here
+}
+
+// rootScript prepares the namespaces and runs libvirtd. $1 is a directory of ours. The shell stays as process 1
+// of its namespace: libvirtd would not reap the orphans of a daemonized QEMU there, and wait for them for ever.
+const rootScript = `set -e
+mount --make-rprivate /
+for d in run/libvirt var/lib/libvirt var/log/libvirt var/cache/libvirt; do
+  mkdir -p "$1/$d" "/$d"
+  mount --bind "$1/$d" "/$d"
+done
+mkdir -p "$1/etc/libvirt"
+mount --bind "$1/etc/libvirt" /etc/libvirt
+ip link set lo up
+ip link add br0 type bridge
+ip link set br0 up
+libvirtd --pid-file "$1/libvirtd.pid"
+exit $?
+`
+
+// rootFiles configure a libvirtd as a container can run it: no AppArmor, cgroups or virtlogd.
+var rootFiles = map[string]string{
+	"libvirtd.conf": "listen_tls = 0\nauth_unix_rw = \"none\"\nhost_uuid = \"00000000-0000-4000-8000-0000000000aa\"\n",
+	"qemu.conf": "stdio_handler = \"file\"\nsecurity_driver = \"none\"\nnamespaces = []\ncgroup_controllers = []\n" +
+		"user = \"root\"\ngroup = \"root\"\ndynamic_ownership = 0\nremember_owner = 0\n",
+}
+
+// startDaemon starts a libvirtd whose files are below dir.
+func startDaemon(dir string) (*daemon, error) {
+	d := &daemon{log: &bytes.Buffer{}, ended: make(chan struct{})}
+	if os.Getuid() == 0 {
+		etc := filepath.Join(dir, "etc/libvirt")
+		if err := os.MkdirAll(etc, 0o755); err != nil {
+			return nil, err
+		}
+		for name, text := range rootFiles {
+			if err := os.WriteFile(filepath.Join(etc, name), []byte(text), 0o644); err != nil {
+				return nil, err
+			}
+		}
+		d.socket = filepath.Join(dir, "run/libvirt/libvirt-sock")
+		d.cmd = exec.Command("unshare", "-m", "-n", "-p", "--fork", "--kill-child", "sh", "-c", rootScript, "sh", dir)
+	} else {
+		d.socket = filepath.Join(dir, "libvirt/libvirt-sock")
+		d.cmd = exec.Command("libvirtd")
+		d.cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+dir, "XDG_CONFIG_HOME="+dir, "XDG_CACHE_HOME="+dir, "HOME="+dir)
+	}
+	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread() // the parent whose death ends the daemon is this thread
+		defer close(d.ended)
+		err := d.cmd.Start()
+		started <- err
+		if err == nil {
+			d.cmd.Wait() // ended by stop; its status says nothing
+		}
+	}()
+	if err := <-started; err != nil {
+		return nil, err
+	}
+	if err := d.await(); err != nil {
+		d.stop()
+		return nil, fmt.Errorf("%w\n%s", err, d.log)
+	}
+	return d, nil
+}
+
+// await waits for the socket and finds the daemon's process.
+func (d *daemon) await() error {
+	for range 300 {
+		select {
+		case <-d.ended:
+			return errors.New("libvirtd ended at once")
+		case <-time.After(50 * time.Millisecond):
+		}
+		conn, err := net.Dial("unix", d.socket)
+		if err != nil {
+			continue
+		}
+		conn.Close()
+		d.pid = d.cmd.Process.Pid
+		if os.Getuid() == 0 {
+			for range 2 { // unshare, the shell, libvirtd
+				if d.pid, err = onlyChild(d.pid); err != nil {
+					return err
+				}
+			}
+		}
+		d.netns = fmt.Sprintf("/proc/%d/ns/net", d.pid)
+		return nil
+	}
+	return errors.New("libvirtd opened no socket")
+}
+
+func onlyChild(pid int) (int, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(string(text)))
+}
+
+// stop ends the daemon and everything in its namespaces.
+func (d *daemon) stop() {
+	d.cmd.Process.Kill()
+	<-d.ended
+}
+
+// freeze makes the daemon stop without closing anything; the result lets it go on.
+func (d *daemon) freeze(t *testing.T) (resume func()) {
+	t.Helper()
+	if err := syscall.Kill(d.pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	resume = func() { syscall.Kill(d.pid, syscall.SIGCONT) }
+	t.Cleanup(resume)
+	return resume
+}
+
+// inside gives a command that runs in the daemon's network namespace.
+func (d *daemon) inside(args ...string) *exec.Cmd {
+	return exec.Command("nsenter", append([]string{"--net=" + d.netns}, args...)...)
+}
+
+// shared is the daemon that most tests use; starting one takes a second.
+var shared struct {
+	once   sync.Once
+	dir    string
+	daemon *daemon
+	err    error
+}
+
+// libvirtd gives the shared daemon, or skips the test where libvirtd is not installed.
+func libvirtd(t *testing.T) *daemon {
+	t.Helper()
+	if testing.Short() || os.Getenv("KILONOVA_TEST_UNIT") != "" {
+		t.Skip("unit tests only: this test needs a libvirtd")
+	}
+	if _, err := exec.LookPath("libvirtd"); err != nil {
+		t.Skip("libvirtd is not installed (Debian: package libvirt-daemon-system)")
+	}
+	shared.once.Do(func() {
+		if shared.dir, shared.err = os.MkdirTemp("", "kn-libvirt-"); shared.err == nil {
+			shared.daemon, shared.err = startDaemon(shared.dir)
+		}
+	})
+	if shared.err != nil {
+		t.Fatal(shared.err)
+	}
+	return shared.daemon
+}
+
+// needQEMU skips the test where QEMU guests cannot run.
+func needQEMU(t *testing.T) *daemon {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("QEMU guests with bridges need root")
+	}
+	for _, program := range []string{"qemu-system-x86_64", "qemu-img"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("%s is not installed", program)
+		}
+	}
+	return libvirtd(t)
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if shared.daemon != nil {
+		shared.daemon.stop()
+	}
+	if shared.dir != "" {
+		os.RemoveAll(shared.dir)
+	}
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// qemuProcess finds the QEMU of a domain among all processes.
+func qemuProcess(t *testing.T, uuid string) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		cmdline, err := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline"))
+		if err == nil && bytes.Contains(cmdline, []byte("\x00-uuid\x00"+uuid+"\x00")) {
+			return pid
+		}
+	}
+	t.Fatalf("no QEMU for %s", uuid)
+	return 0
+}
