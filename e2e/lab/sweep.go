@@ -140,12 +140,17 @@ func (c *claim) killAll() error {
 
 // thawFor thaws the disk that a process of a dead lab may be waiting for: while it waits, it cannot be killed.
 func thawFor(pid int, dir string) {
-	f, err := os.Open(filepath.Join("/proc", strconv.Itoa(pid), "root", dir, dataName))
+	thaw(filepath.Join("/proc", strconv.Itoa(pid), "root", dir, dataName))
+}
+
+// thaw thaws the file system at path. One that is not frozen refuses.
+func thaw(path string) {
+	f, err := os.Open(path)
 	if err != nil {
 		return
 	}
 	defer f.Close()
-	_ = unix.IoctlSetInt(int(f.Fd()), thawCall, 0) // Refused by a disk that is not frozen.
+	_ = unix.IoctlSetInt(int(f.Fd()), thawCall, 0)
 }
 
 // detachLoops frees loop devices on the lab's files that no mount holds any more.
@@ -159,7 +164,7 @@ func (c *claim) detachLoops() error {
 		for file, device := range loops {
 			if isUnder(c.dir(), file) {
 				left++
-				_ = exec.Command("losetup", "--detach", device).Run() // It may be about to go by itself.
+				c.freeLoop(device)
 			}
 		}
 		if left == 0 {
@@ -169,6 +174,22 @@ func (c *claim) detachLoops() error {
 			return fmt.Errorf("detach loop devices of %s: %d still there after %s", c.dir(), left, sweepTimeout)
 		}
 	}
+}
+
+// freeLoop frees a loop device as far as it can: it may be about to go by itself.
+func (c *claim) freeLoop(device string) {
+	// A file system that was frozen when its last mount went stays with the kernel, and only a new mount can
+	// reach it to thaw it.
+	at := filepath.Join(c.dir(), dataName)
+	err := os.MkdirAll(at, 0o755)
+	if err == nil {
+		err = unix.Mount(device, at, "ext4", 0, "")
+	}
+	if err == nil {
+		thaw(at)
+		_ = unix.Unmount(at, unix.MNT_DETACH)
+	}
+	_ = exec.Command("losetup", "--detach", device).Run()
 }
 
 // processesOf returns the processes that were started for the lab in dir. Guests' QEMUs are not among them
