@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/kilonova/kilonova/cluster"
@@ -20,6 +21,9 @@ const (
 	// MaxBody is how many bytes a JSON body may have, unless WithBodyLimit says otherwise: Nova's
 	// max_request_body_size.
 	MaxBody = 114688
+
+	// bodyTime is how long a client may take to send such a body.
+	bodyTime = 30 * time.Second
 
 	// MaxDepth is how deep arrays and objects of a body may nest.
 	MaxDepth = 64
@@ -80,14 +84,17 @@ func readBody(r *http.Request) ([]byte, error) {
 	if r.ContentLength > limit {
 		return nil, tooLarge
 	}
+	x := exchangeOf(r)
+	x.deadline(time.Now().Add(bodyTime))
 	body, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
+	x.deadline(time.Time{})
 	switch {
 	case err != nil:
 		return nil, cluster.Errorf(cluster.Invalid, "The request body could not be read.")
 	case int64(len(body)) > limit:
 		return nil, tooLarge
 	}
-	exchangeOf(r).digest = sha256.Sum256(body)
+	x.digest = sha256.Sum256(body)
 	switch trimmed := bytes.TrimSpace(body); {
 	case len(trimmed) == 0, string(trimmed) == "null":
 		return nil, cluster.Errorf(cluster.Invalid, "None is not of type 'object'")
@@ -149,24 +156,45 @@ func unmarshal(body []byte, v any) error {
 	case errors.As(err, &refused):
 		return refused // from a type of a service that decodes itself
 	case errors.As(err, &wrong):
-		return wrongType(wrong)
+		return wrongType(body, wrong)
 	default:
 		return errMalformed
 	}
 }
 
 // wrongType says it in Nova's words.
-func wrongType(e *json.UnmarshalTypeError) error {
-	wanted := schemaType(e.Type)
-	got := e.Value
-	if _, n, ok := strings.Cut(got, "number "); ok {
-		got = n
+func wrongType(body []byte, e *json.UnmarshalTypeError) error {
+	shown, quoted := e.Value, e.Value
+	if lit := literalBefore(body, int(e.Offset)); lit != "" {
+		shown, quoted = lit, lit
+		var text string
+		if json.Unmarshal([]byte(lit), &text) == nil {
+			shown, quoted = text, "'"+text+"'"
+		}
 	}
 	if e.Field == "" {
-		return cluster.Errorf(cluster.Invalid, "%s is not of type '%s'", got, wanted)
+		return cluster.Errorf(cluster.Invalid, "%s is not of type '%s'", quoted, schemaType(e.Type))
 	}
 	field := e.Field[strings.LastIndexByte(e.Field, '.')+1:]
-	return cluster.Errorf(cluster.Invalid, "Invalid input for field/attribute %s. Value: %s. %s is not of type '%s'", field, got, got, wanted)
+	return cluster.Errorf(cluster.Invalid, "Invalid input for field/attribute %s. Value: %s. %s is not of type '%s'", field, shown, quoted,
+		schemaType(e.Type))
+}
+
+// maxShown is how long a value may be to be shown in an error.
+const maxShown = 64
+
+// literalBefore gives the number, text or word of a JSON body that ends at an offset; "" when there is none, or a long one.
+func literalBefore(body []byte, end int) string {
+	if end < 1 || end > len(body) {
+		return ""
+	}
+	for start := end - 1; start >= 0 && end-start <= maxShown; start-- {
+		atEdge := start == 0 || strings.IndexByte(" \t\r\n,:[{", body[start-1]) >= 0
+		if lit := body[start:end]; atEdge && json.Valid(lit) {
+			return string(lit)
+		}
+	}
+	return ""
 }
 
 // schemaType is what JSON schema calls a Go type.

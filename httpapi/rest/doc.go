@@ -11,8 +11,8 @@
 // NeutronErrors), which gives it the status of its code, from the one table in status.go. An error that has no
 // code is a fault of ours: it is logged with the request ID, and the client sees only that ID.
 //
-// Around a service stand, from the outside in: RequestID, AccessLog, Recover, WithBodyLimit, and Authenticate for
-// what needs a token. Service puts the first four together.
+// Around a service stand, from the outside in: RequestID, AccessLog and Recover, which Service puts together, and
+// Authenticate around the routes that need a token.
 //
 // One request sees one linearizable view: Authenticate takes it, View gives the same one again, and after a Change
 // View gives one that holds that change. A request that asks for stale reads is given this node's latest view,

@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"log/slog"
 	"net/http"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -27,6 +29,7 @@ type exchange struct {
 	globalID  string // the client's own, for the log only; "" when it sent none
 	log       *slog.Logger
 	header    http.Header // of the response
+	control   *http.ResponseController
 
 	caller  *Caller
 	view    *cluster.View // taken for this request, or holding what it changed
@@ -43,6 +46,17 @@ func exchangeOf(r *http.Request) *exchange {
 		return x
 	}
 	return &exchange{log: slog.Default(), header: http.Header{}}
+}
+
+// deadline bounds how long reading the request may still take; the zero time lifts the bound. Connections that know no
+// deadlines, as a test's, go without.
+func (x *exchange) deadline(t time.Time) {
+	if x.control == nil {
+		return
+	}
+	if err := x.control.SetReadDeadline(t); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		x.log.Debug("connection takes no deadline", "err", err, "request_id", x.requestID)
+	}
 }
 
 // RequestIDOf is the ID that the response to r carries; "" outside RequestID.
@@ -67,7 +81,8 @@ func RequestID(service string) func(http.Handler) http.Handler {
 				next.ServeHTTP(w, r)
 				return
 			}
-			x := &exchange{service: service, requestID: "req-" + NewUUID(), log: slog.Default(), header: w.Header()}
+			x := &exchange{service: service, requestID: "req-" + NewUUID(), log: slog.Default(), header: w.Header(),
+				control: http.NewResponseController(w)}
 			if id := r.Header.Get(RequestIDHeader); globalIDs.MatchString(id) {
 				x.globalID = id
 			}

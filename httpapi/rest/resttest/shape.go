@@ -11,7 +11,7 @@ import (
 // Shape is what JSON values of one kind have in common: the types that they may have, the fields of objects and what
 // arrays hold. Its text has a line for each place:
 //
-//	object /
+//	object .
 //	string /project/id
 //	null|string /project/description
 //	array /project/tags
@@ -26,6 +26,9 @@ type Shape struct {
 	elements *Shape // nil: no element was seen
 	optional bool
 }
+
+// root stands for the whole value where a place is named.
+const root = "."
 
 // ShapeOf gives the shape of a value as encoding/json decodes it into an any.
 func ShapeOf(v any) *Shape {
@@ -103,7 +106,7 @@ func (s *Shape) write(b *strings.Builder, path string) {
 	if s.optional {
 		mark = "?"
 	}
-	fmt.Fprintf(b, "%s%s %s\n", strings.Join(slices.Sorted(maps.Keys(s.types)), "|"), mark, cmp.Or(path, "/"))
+	fmt.Fprintf(b, "%s%s %s\n", strings.Join(slices.Sorted(maps.Keys(s.types)), "|"), mark, cmp.Or(path, root))
 	for _, k := range slices.Sorted(maps.Keys(s.fields)) {
 		s.fields[k].write(b, path+"/"+escape.Replace(k))
 	}
@@ -114,14 +117,14 @@ func (s *Shape) write(b *strings.Builder, path string) {
 
 // ParseShape reads a shape's text.
 func ParseShape(text string) (*Shape, error) {
-	root := &Shape{types: map[string]bool{}, fields: map[string]*Shape{}}
+	whole := &Shape{types: map[string]bool{}, fields: map[string]*Shape{}}
 	for line := range strings.Lines(text) {
 		types, path, ok := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
-		if !ok || !strings.HasPrefix(path, "/") {
+		if !ok || path != root && !strings.HasPrefix(path, "/") {
 			return nil, fmt.Errorf("parse shape: bad line %q", line)
 		}
-		at := root
-		if path != "/" {
+		at := whole
+		if path != root {
 			for _, step := range strings.Split(path[1:], "/") {
 				at = at.step(step)
 			}
@@ -131,7 +134,7 @@ func ParseShape(text string) (*Shape, error) {
 			at.types[t] = true
 		}
 	}
-	return root, nil
+	return whole, nil
 }
 
 // step goes to a field or to the elements, and makes them when they are not there.
@@ -159,7 +162,7 @@ func diff(want, got *Shape, path string) []string {
 	for _, t := range slices.Sorted(maps.Keys(got.types)) {
 		onlyNull := len(want.types) == 1 && want.types["null"]
 		if t != "null" && !want.types[t] && !onlyNull {
-			found = append(found, fmt.Sprintf("%s is %s instead of %s", cmp.Or(path, "/"), t, strings.Join(slices.Sorted(maps.Keys(want.types)), "|")))
+			found = append(found, fmt.Sprintf("%s is %s instead of %s", cmp.Or(path, root), t, strings.Join(slices.Sorted(maps.Keys(want.types)), "|")))
 		}
 	}
 	if want.types["object"] && got.types["object"] {
