@@ -40,6 +40,7 @@ type node struct {
 	state   *agreement
 	members *members
 	host    *host
+	apiLeaf cachedLeaf
 	ready   chan struct{} // closed when every part is there
 	fatal   chan error    // holds one
 }

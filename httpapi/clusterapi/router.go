@@ -11,7 +11,7 @@ import (
 	"github.com/kilonova/kilonova/httpapi/rest"
 )
 
-// Path is where the API is mounted.
+// Path is where the API is.
 const Path = "/cluster/v1"
 
 // Config is what the service needs; all of it must be set.
@@ -53,13 +53,18 @@ type Placer interface {
 
 type server struct{ Config }
 
-// Router serves the API to administrators.
+// Router serves the API to administrators. It expects to be mounted at /cluster, behind rest.RequestID.
 func Router(c Config) http.Handler {
 	return (&server{c}).router(rest.Authenticate(c.Backend, c.Verifier, rest.NovaErrors), administrators)
 }
 
-// LocalRouter serves the API to whoever can open the socket.
-func LocalRouter(c Config) http.Handler { return (&server{c}).router() }
+// LocalRouter serves the API, with its whole path, to whoever can open the socket.
+func LocalRouter(c Config) http.Handler {
+	r := chi.NewRouter()
+	r.Use(rest.RequestID("cluster"), rest.Recover(rest.NovaErrors))
+	r.Mount("/cluster", (&server{c}).router())
+	return r
+}
 
 // administrators lets nobody else through.
 func administrators(next http.Handler) http.Handler {
@@ -74,11 +79,10 @@ func administrators(next http.Handler) http.Handler {
 
 func (s *server) router(guards ...func(http.Handler) http.Handler) http.Handler {
 	r := chi.NewRouter()
-	r.Use(rest.RequestID("cluster"), rest.Recover(rest.NovaErrors))
 	r.Use(guards...)
 	r.NotFound(rest.NotFoundPage)
 	r.MethodNotAllowed(rest.NotFoundPage)
-	r.Route(Path, func(r chi.Router) {
+	r.Route("/v1", func(r chi.Router) {
 		r.Get("/", handle(s.show))
 		r.Get("/nodes", handle(s.listNodes))
 		r.Get("/nodes/{node}", handle(s.showNode))

@@ -3,6 +3,8 @@ package reconcile
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -76,7 +78,7 @@ type Loop struct {
 	workers  sync.WaitGroup
 
 	mu          sync.Mutex
-	quarantined []string
+	quarantined map[cluster.InstanceID]string // why each is left alone
 }
 
 // memory is what the loop remembers of an instance between passes.
@@ -103,6 +105,8 @@ func New(c Config) *Loop {
 		alarms:   map[cluster.InstanceID]time.Time{},
 		rebooted: c.Incarnation != c.LastKnown,
 		done:     make(chan outcome),
+
+		quarantined: map[cluster.InstanceID]string{},
 	}
 }
 
@@ -110,7 +114,12 @@ func New(c Config) *Loop {
 func (l *Loop) Quarantined() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return append([]string(nil), l.quarantined...)
+	out := make([]string, 0, len(l.quarantined))
+	for id, why := range l.quarantined {
+		out = append(out, string(id)+": "+why)
+	}
+	slices.Sort(out)
+	return out
 }
 
 // Run reconciles until ctx ends, and returns when every worker is done. Domains go on running.
@@ -221,4 +230,7 @@ func (l *Loop) list(ctx context.Context) {
 		}
 	}
 	l.observed, l.listed, l.answered = fresh, time.Now(), true
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	maps.DeleteFunc(l.quarantined, func(id cluster.InstanceID, _ string) bool { _, there := fresh[id]; return !there })
 }

@@ -2,7 +2,6 @@ package reconcile
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/kilonova/kilonova/cluster"
@@ -191,20 +190,23 @@ func (l *Loop) dispatch(ctx context.Context, view *cluster.View, id cluster.Inst
 		}
 		l.Log.Debug("left as it is", "instance", id, "why", first.Why)
 		return
+	case virt.ActionStop:
+		if first.Stop == virt.Shutdown && !l.remember(id).asked.IsZero() {
+			return // the guest was asked and has its time
+		}
 	}
 	l.start(ctx, job{loop: l, id: id, in: in, view: view, actions: actions})
 }
 
 // quarantine names a domain once.
 func (l *Loop) quarantine(a virt.Action) {
-	text := string(a.ID) + ": " + a.Why
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if slices.Contains(l.quarantined, text) {
+	if l.quarantined[a.ID] == a.Why {
 		return
 	}
 	l.Log.Warn("found a domain that this cluster did not commit to this node; it is left alone", "domain", a.ID, "why", a.Why)
-	l.quarantined = append(l.quarantined, text)
+	l.quarantined[a.ID] = a.Why
 }
 
 // settleDirty reports what is as it should be by now, and forgets what needs no further look.

@@ -26,15 +26,11 @@ func (l *Loop) tell(in *cluster.Instance, d virt.Domain, m *memory) {
 	if d.Stamp.Epoch != in.Epoch {
 		return
 	}
-	if in.Status.VM == cluster.VMError && in.Status.Task == cluster.TaskNone && in.Status.Power == powerOf(d.Power) {
-		return
-	}
 	r := cluster.InstanceReport{ID: in.ID, Generation: d.Stamp.Generation, Epoch: d.Stamp.Epoch, Power: powerOf(d.Power), Boot: m.boot}
 	if r.Boot == 0 {
 		r.Boot = in.Status.Boot
 	}
-	same := in.Status.Power == r.Power && in.Status.VM != cluster.VMBuilding && in.Status.Task == cluster.TaskNone && in.Status.Boot == r.Boot
-	if same || m.reported == (reported{in.Revision, r}) {
+	if !cluster.ReportChanges(in, r) || m.reported == (reported{in.Revision, r}) {
 		return
 	}
 	m.reported = reported{in.Revision, r}

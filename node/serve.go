@@ -1,0 +1,135 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/kilonova/kilonova/httpapi"
+	"github.com/kilonova/kilonova/httpapi/clusterapi"
+	"github.com/kilonova/kilonova/httpapi/compute"
+	"github.com/kilonova/kilonova/httpapi/identity"
+	"github.com/kilonova/kilonova/httpapi/network"
+	"github.com/kilonova/kilonova/httpapi/peer"
+	"github.com/kilonova/kilonova/node/peernet"
+)
+
+// shutdownTimeout is how long requests under way may take when a node stops.
+const shutdownTimeout = 5 * time.Second
+
+// servers are what a node answers on.
+type servers struct {
+	all    []*http.Server
+	failed chan error // holds one
+	wg     sync.WaitGroup
+}
+
+// serve opens the API, the local socket, and the two HTTP protocols of the peer port.
+func (n *node) serve() (*servers, error) {
+	s := &servers{failed: make(chan error, 1)}
+	api, err := net.Listen("tcp", n.cfg.at(APIPort))
+	if err != nil {
+		return nil, fmt.Errorf("open the API: %w", err)
+	}
+	local, err := n.dir.listenLocal()
+	if err != nil {
+		api.Close()
+		return nil, err
+	}
+	tokens := identity.NewTokens(n.cfg.TokenLife)
+	clusterCfg := n.clusterConfig(tokens)
+	public := httpapi.NewServer(n.apiHandler(tokens, clusterCfg), n.apiTLS(), n.cfg.Log)
+	listener := httpapi.LimitListener(api, httpapi.MaxConnections)
+	s.start(public, func() error {
+		if n.cfg.APITLS {
+			return public.ServeTLS(listener, "", "")
+		}
+		return public.Serve(listener)
+	})
+	peers := &http.Server{Handler: peer.Router(peer.Services{
+		Agreement: n.state, Blobs: n.host.blobs, Consoles: hereConsoles{n.host.consoles}, Log: n.cfg.Log,
+	}), ReadHeaderTimeout: handshakeGrace}
+	s.start(peers, func() error { return peers.Serve(n.wire.port.Proto(peernet.ProtoHTTP)) })
+	join := &http.Server{
+		Handler:           peer.JoinRouter(&admission{backend: n.state, pause: newAttempts()}, n.cfg.Log),
+		ReadHeaderTimeout: handshakeGrace, ReadTimeout: joinTimeout, MaxHeaderBytes: 16 << 10,
+	}
+	s.start(join, func() error { return join.Serve(n.wire.port.Proto(peernet.ProtoJoin)) })
+	socket := &http.Server{Handler: clusterapi.LocalRouter(clusterCfg), ReadHeaderTimeout: handshakeGrace}
+	s.start(socket, func() error { return socket.Serve(local) })
+	return s, nil
+}
+
+// handshakeGrace bounds how long a request's header may take on the ports that only peers and root reach.
+const handshakeGrace = 10 * time.Second
+
+func (n *node) clusterConfig(tokens *identity.Tokens) clusterapi.Config {
+	return clusterapi.Config{
+		Backend: n.state, Verifier: tokens, Self: n.id.Node, Version: n.cfg.Version,
+		Members: n.members, Minter: mint{n.state}, Placer: n.state.chooser,
+	}
+}
+
+// apiHandler is everything that clients reach.
+func (n *node) apiHandler(tokens *identity.Tokens, cluster clusterapi.Config) http.Handler {
+	return httpapi.New(httpapi.Config{
+		Identity: identity.Router(identity.Config{Backend: n.state, Tokens: tokens}),
+		Compute: compute.Router(compute.Config{
+			Backend: n.state, Verifier: tokens, Console: n.host.consoles, Liveness: n.members, Log: n.cfg.Log,
+		}),
+		Network: network.Router(network.Config{Backend: n.state, Verifier: tokens, Liveness: n.members}),
+		Cluster: clusterapi.Router(cluster),
+		Metrics: promhttp.HandlerFor(n.metrics, promhttp.HandlerOpts{}),
+		Log:     n.cfg.Log,
+	})
+}
+
+// apiTLS gives the API its certificate, anew for each connection, so that a renewed one is used at once.
+func (n *node) apiTLS() *tls.Config {
+	if !n.cfg.APITLS {
+		return nil
+	}
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			leaf, err := n.apiLeaf.get(n.dir)
+			return &leaf, err
+		},
+	}
+}
+
+// start runs a server until close.
+func (s *servers) start(server *http.Server, serve func() error) {
+	s.all = append(s.all, server)
+	s.wg.Go(func() {
+		if err := serve(); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+			select {
+			case s.failed <- err:
+			default:
+			}
+		}
+	})
+}
+
+// close lets requests under way finish, for a while, and waits for the servers.
+func (s *servers) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancel()
+	var wg sync.WaitGroup
+	for _, server := range s.all {
+		wg.Go(func() {
+			if server.Shutdown(ctx) != nil {
+				server.Close()
+			}
+		})
+	}
+	wg.Wait()
+	s.wg.Wait()
+}
