@@ -82,8 +82,7 @@ func (p pilot) FetchServerStats(
 	stats := map[raft.ServerID]*autopilot.ServerStats{}
 	for id := range servers {
 		if id == raft.ServerID(p.r.cfg.ID) {
-			last := p.r.lastEntry()
-			stats[id] = &autopilot.ServerStats{LastIndex: last.index, LastTerm: last.term}
+			stats[id] = &autopilot.ServerStats{LastIndex: p.r.raft.LastIndex(), LastTerm: p.r.stat("last_log_term")}
 			continue
 		}
 		c := heard[id]

@@ -3,6 +3,7 @@ package raftfsm
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 )
 
 // fault remembers the first error that ended this replica. A disk that failed once is not trusted again: bbolt
@@ -12,6 +13,7 @@ type fault struct {
 	report func(error)
 	err    error
 	failed chan struct{} // closed after err is set
+	armed  atomic.Bool   // false while Open is still there to return the error
 }
 
 func newFault(report func(error)) *fault {
@@ -23,8 +25,16 @@ func (f *fault) fail(err error) {
 	f.once.Do(func() {
 		f.err = err
 		close(f.failed)
-		f.report(err)
+		if f.armed.Load() {
+			f.report(err)
+		}
 	})
+}
+
+// arm makes fail report from now on, and returns what it has kept to itself.
+func (f *fault) arm() error {
+	f.armed.Store(true)
+	return f.get()
 }
 
 // get returns the recorded error, or nil.

@@ -36,21 +36,23 @@ func (l *logger) Log(level hclog.Level, msg string, args ...any) {
 	l.to.Log(context.Background(), at, l.name+": "+msg, append(l.args[:len(l.args):len(l.args)], args...)...)
 }
 
-func (l *logger) Trace(string, ...any)           {}
-func (l *logger) Debug(msg string, args ...any)  { l.Log(hclog.Debug, msg, args...) }
-func (l *logger) Info(msg string, args ...any)   { l.Log(hclog.Info, msg, args...) }
-func (l *logger) Warn(msg string, args ...any)   { l.Log(hclog.Warn, msg, args...) }
-func (l *logger) Error(msg string, args ...any)  { l.Log(hclog.Error, msg, args...) }
-func (l *logger) enabled(level hclog.Level) bool { return l.to.Enabled(context.Background(), l.level(level)) }
-func (l *logger) IsTrace() bool                  { return false }
-func (l *logger) IsDebug() bool                  { return l.enabled(hclog.Debug) }
-func (l *logger) IsInfo() bool                   { return l.enabled(hclog.Info) }
-func (l *logger) IsWarn() bool                   { return l.enabled(hclog.Warn) }
-func (l *logger) IsError() bool                  { return l.enabled(hclog.Error) }
-func (l *logger) ImpliedArgs() []any             { return l.args }
-func (l *logger) Name() string                   { return l.name }
-func (l *logger) SetLevel(hclog.Level)           {}
-func (l *logger) GetLevel() hclog.Level          { return hclog.Debug }
+func (l *logger) Trace(string, ...any)          {}
+func (l *logger) Debug(msg string, args ...any) { l.Log(hclog.Debug, msg, args...) }
+func (l *logger) Info(msg string, args ...any)  { l.Log(hclog.Info, msg, args...) }
+func (l *logger) Warn(msg string, args ...any)  { l.Log(hclog.Warn, msg, args...) }
+func (l *logger) Error(msg string, args ...any) { l.Log(hclog.Error, msg, args...) }
+func (l *logger) enabled(level hclog.Level) bool {
+	return l.to.Enabled(context.Background(), l.level(level))
+}
+func (l *logger) IsTrace() bool         { return false }
+func (l *logger) IsDebug() bool         { return l.enabled(hclog.Debug) }
+func (l *logger) IsInfo() bool          { return l.enabled(hclog.Info) }
+func (l *logger) IsWarn() bool          { return l.enabled(hclog.Warn) }
+func (l *logger) IsError() bool         { return l.enabled(hclog.Error) }
+func (l *logger) ImpliedArgs() []any    { return l.args }
+func (l *logger) Name() string          { return l.name }
+func (l *logger) SetLevel(hclog.Level)  {}
+func (l *logger) GetLevel() hclog.Level { return hclog.Debug }
 
 // With implements hclog.Logger.
 func (l *logger) With(args ...any) hclog.Logger {

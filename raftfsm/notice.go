@@ -41,7 +41,7 @@ func (n *notifier) run() {
 }
 
 func (n *notifier) round() {
-	term := n.r.term.Load()
+	term := n.r.terms.now.Load()
 	if term == nil {
 		return
 	}

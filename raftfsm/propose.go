@@ -23,8 +23,7 @@ const (
 
 // proposal is a command on its way into the log.
 type proposal struct {
-	command cluster.Command
-	size    int
+	encoded []byte
 	stage   atomic.Int32
 	done    chan outcome // holds one
 }
@@ -43,11 +42,11 @@ func (r *Raft) Propose(ctx context.Context, c cluster.Command) (cluster.Result, 
 	if err := r.mayServe(); err != nil {
 		return cluster.Result{}, err
 	}
-	size, err := encodedSize(c)
+	encoded, err := cluster.EncodeCommand(c)
 	if err != nil {
 		return cluster.Result{}, err
 	}
-	p := &proposal{command: c, size: size, done: make(chan outcome, 1)}
+	p := &proposal{encoded: encoded, done: make(chan outcome, 1)}
 	select {
 	case r.queue <- p:
 	case <-ctx.Done():
@@ -90,7 +89,7 @@ func (r *Raft) mayServe() error {
 	if err := r.fault.get(); err != nil {
 		return notApplied(errStopped)
 	}
-	if r.term.Load() == nil {
+	if r.terms.now.Load() == nil {
 		return r.notLeader()
 	}
 	if r.trans.muted.Load() {
@@ -128,11 +127,11 @@ func (r *Raft) coalesce() {
 func (r *Raft) gather(first *proposal) (batch []*proposal, left *proposal) {
 	size := 0
 	for p := first; ; {
-		if len(batch) > 0 && size+p.size > cluster.MaxEntryBytes {
+		if len(batch) > 0 && size+len(p.encoded) > cluster.MaxEntryBytes {
 			return batch, p
 		}
 		if p.stage.CompareAndSwap(waiting, taken) {
-			batch, size = append(batch, p), size+p.size
+			batch, size = append(batch, p), size+len(p.encoded)
 		}
 		select {
 		case p = <-r.queue:
@@ -161,11 +160,11 @@ func (r *Raft) agree(batch []*proposal) ([]cluster.Result, error) {
 	if err := r.mayServe(); err != nil {
 		return nil, err
 	}
-	commands := make([]cluster.Command, len(batch))
+	encoded := make([][]byte, len(batch))
 	for i, p := range batch {
-		commands[i] = p.command
+		encoded[i] = p.encoded
 	}
-	entry, err := cluster.EncodeEntry(commands)
+	entry, err := cluster.JoinEntry(encoded)
 	if err != nil {
 		return nil, err
 	}

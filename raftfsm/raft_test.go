@@ -1,0 +1,265 @@
+package raftfsm
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/kilonova/kilonova/cluster"
+)
+
+// A single node makes a cluster, creates something, stops and starts again. What it acknowledged is there before it
+// leads, because it remembered what was committed, and it leads without waiting for anybody.
+func TestOpen_RestartReplaysWhatWasAcknowledged(t *testing.T) {
+	l := newLab(t, Timing{})
+	r := l.found()
+	for i := range 20 {
+		l.must(r, project(i))
+	}
+	before := r.View()
+	l.stop(r)
+
+	start := time.Now()
+	r = l.open(1)
+	l.wait("all is applied", func() bool { return r.View().Index() >= before.Index()-1 })
+	if r.IsLeader() {
+		t.Log("led before the replay was looked at")
+	}
+	l.wait("it leads", r.IsLeader)
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("the only voter took %v to lead; it has nobody to wait for", took)
+	}
+	if got := r.View(); got.Index() != before.Index() || got.Hash() != before.Hash() {
+		t.Errorf("index %d after the restart, %d before; equal states: %t", got.Index(), before.Index(), got.Hash() == before.Hash())
+	}
+}
+
+// Three nodes agree: whoever applied the same entries has the same state, and a member that did not propose sees the
+// change soon after, not only with the next one.
+func TestPropose_EveryReplicaHasTheSameHashAtTheSameIndex(t *testing.T) {
+	l := newLab(t, swift)
+	leader := l.grow(3)
+	var wg sync.WaitGroup
+	for i := range 100 {
+		wg.Go(func() { l.must(leader, project(i)) })
+	}
+	wg.Wait()
+	l.same()
+	for i := range 100 {
+		if !hasProject(l.all()[2].View(), i) {
+			t.Fatalf("project %d is missing on a follower", i)
+		}
+	}
+}
+
+// A hundred requests are under way when the leader loses its power. Every one that was acknowledged is there
+// afterwards, and repeating the others under their request IDs makes each exactly once.
+func TestPropose_LeaderKilledDuringHundredCreatesEveryAckHonoured(t *testing.T) {
+	l := newLab(t, swift)
+	leader := l.grow(3)
+	var mu sync.Mutex
+	acked := map[int]bool{}
+	var wg sync.WaitGroup
+	for i := range 100 {
+		wg.Go(func() {
+			time.Sleep(time.Duration(i) * time.Millisecond)
+			res, err := leader.Propose(context.Background(), project(i))
+			if err == nil && res.Err == nil {
+				mu.Lock()
+				acked[i] = true
+				mu.Unlock()
+			} else if err != nil && cluster.CodeOf(err) != cluster.Unavailable {
+				t.Errorf("create %d: code %s: %v", i, cluster.CodeOf(err), err)
+			}
+		})
+	}
+	time.Sleep(50 * time.Millisecond)
+	l.stop(leader)
+	wg.Wait()
+
+	next := l.leader()
+	t.Logf("%d of 100 were acknowledged by the first leader", len(acked))
+	for i := range 100 {
+		if acked[i] && !hasProject(next.View(), i) {
+			t.Errorf("project %d was acknowledged and is gone", i)
+		}
+	}
+	for i := range 100 {
+		l.must(next, project(i)) // refused as a duplicate, were the request not remembered
+	}
+	l.open(1)
+	l.same()
+}
+
+// The leader's links are cut. It must not acknowledge anything, answers within five seconds, and its read barrier
+// fails. The others elect a leader and go on, and after the cut heals all states are equal.
+func TestPropose_PartitionedLeaderRefusesWithin5s(t *testing.T) {
+	l := newLab(t, swift)
+	old := l.grow(3)
+	l.net.Isolate(old.addr, nodeAddr(2), nodeAddr(3))
+	start := time.Now()
+	_, err := old.Propose(context.Background(), project(1))
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("the answer took %v", took)
+	}
+	if cluster.CodeOf(err) != cluster.Unavailable || !errors.Is(err, ErrUnknownOutcome) && !isNotApplied(err) {
+		t.Errorf("a leader without a majority answered %v", err)
+	}
+	if _, err := old.Barrier(context.Background()); !isNotApplied(err) {
+		t.Errorf("a leader without a majority gave a read barrier: %v", err)
+	}
+	others := []*replica{l.all()[1], l.all()[2]}
+	next := l.leader(others...)
+	l.must(next, project(2))
+	l.net.HealAll()
+	l.same()
+	if !hasProject(old.View(), 2) {
+		t.Error("the old leader does not have what the new one acknowledged")
+	}
+	if _, err := old.Propose(context.Background(), project(3)); err != nil {
+		var elsewhere *NotLeaderError
+		if !errors.As(err, &elsewhere) || elsewhere.Leader.ID != next.id {
+			t.Errorf("the old leader does not say who leads now: %v", err)
+		}
+	}
+}
+
+// A deposed leader that does not know it yet is asked for a read barrier. Its majority denies it.
+func TestBarrier_DeposedLeaderFails(t *testing.T) {
+	l := newLab(t, Timing{Heartbeat: 300 * time.Millisecond, Lease: 300 * time.Millisecond})
+	old := l.grow(3)
+	l.net.Isolate(old.addr, nodeAddr(2), nodeAddr(3))
+	next := l.leader(l.all()[1], l.all()[2])
+	l.must(next, project(1))
+	index, err := old.Barrier(context.Background())
+	if err == nil && index < next.View().Index() {
+		t.Fatalf("the deposed leader allows reads at %d, but %d is acknowledged", index, next.View().Index())
+	}
+	if err == nil {
+		t.Fatal("the deposed leader gave a barrier")
+	}
+}
+
+// A member asks the leader for a barrier and waits for it: it then sees what the leader acknowledged, even when the
+// newest entry of the log is not a command.
+func TestBarrier_FollowerSeesWhatWasAcknowledgedBefore(t *testing.T) {
+	l := newLab(t, swift)
+	leader := l.grow(3)
+	follower := l.all()[1]
+	for i := range 30 {
+		l.must(leader, project(i))
+		index, err := leader.Barrier(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := follower.WaitApplied(context.Background(), index); err != nil {
+			t.Fatal(err)
+		}
+		if !hasProject(follower.View(), i) {
+			t.Fatalf("project %d was acknowledged before the barrier and is not seen after it", i)
+		}
+	}
+	if err := leader.Transfer(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	next := l.leader()
+	index, err := next.Barrier(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := leader.WaitApplied(ctx, index); err != nil {
+		t.Errorf("after an election the barrier's index %d does not come to view: %v", index, err)
+	}
+}
+
+// A cluster is made once. A directory that holds anything is left alone.
+func TestBootstrap_TwiceIsRefused(t *testing.T) {
+	l := newLab(t, Timing{})
+	r := l.found()
+	l.must(r, project(1))
+	l.stop(r)
+	cfg, _ := l.config(1)
+	if err := Bootstrap(cfg, firstOf(1)); !errors.Is(err, ErrExists) {
+		t.Errorf("bootstrap over a cluster: %v", err)
+	}
+	r = l.open(1)
+	l.wait("the cluster is still there", func() bool { return hasProject(r.View(), 1) })
+}
+
+// The first command is bad. There is no cluster then, and a good one may follow.
+func TestBootstrap_RefusedCommandLeavesNothing(t *testing.T) {
+	l := newLab(t, Timing{})
+	cfg, _ := l.config(1)
+	bad := firstOf(1)
+	bad.Op.(*cluster.InitCluster).Roles = nil
+	if err := Bootstrap(cfg, bad); cluster.CodeOf(err) != cluster.Invalid {
+		t.Errorf("bootstrap without roles: %v", err)
+	}
+	if err := Bootstrap(cfg, firstOf(1)); err != nil {
+		t.Error(err)
+	}
+}
+
+// Two processes are started on one directory. The second says so at once.
+func TestOpen_DirectoryInUseIsRefused(t *testing.T) {
+	l := newLab(t, Timing{})
+	l.found()
+	cfg, _ := l.config(1)
+	cfg.Stream = l.net.Listen("192.0.2.99:7443")
+	if _, err := Open(cfg); err == nil {
+		t.Fatal("two replicas share a log")
+	} else {
+		t.Log(err)
+	}
+}
+
+// A proposal is larger than a command may be, and another cannot be encoded. Neither reaches the log.
+func TestPropose_BadCommandsAreRefusedBeforeTheLog(t *testing.T) {
+	l := newLab(t, Timing{})
+	r := l.found()
+	before := r.Stats().Last
+	huge := project(1)
+	huge.Op.(*cluster.PutProject).Project.Description = string(make([]byte, cluster.MaxCommandBytes+1))
+	if _, err := r.Propose(context.Background(), huge); cluster.CodeOf(err) != cluster.TooLarge {
+		t.Errorf("a huge command: %v", err)
+	}
+	if _, err := r.Propose(context.Background(), cluster.Command{Time: now}); err == nil {
+		t.Error("a command without an op was accepted")
+	}
+	if after := r.Stats().Last; after != before {
+		t.Errorf("the log went from %d to %d", before, after)
+	}
+}
+
+// The proposer gives up before its command is in an entry: nothing happened, and it is told so.
+func TestPropose_CancelledBeforeItsEntryIsKnownNotApplied(t *testing.T) {
+	l := newLab(t, Timing{})
+	r := l.found()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := r.Propose(ctx, project(1)); !isNotApplied(err) && !errors.Is(err, ErrUnknownOutcome) {
+		t.Errorf("a cancelled proposal: %v", err)
+	}
+}
+
+// Nobody leads on a member that was never added to a cluster.
+func TestOpen_EmptyMemberServesNothing(t *testing.T) {
+	l := newLab(t, swift)
+	r := l.open(1)
+	time.Sleep(time.Second)
+	_, err := r.Propose(context.Background(), project(1))
+	var elsewhere *NotLeaderError
+	if !errors.As(err, &elsewhere) || elsewhere.Leader.ID != "" {
+		t.Errorf("propose on an empty member: %v", err)
+	}
+	if _, err := r.Barrier(context.Background()); !isNotApplied(err) {
+		t.Errorf("barrier on an empty member: %v", err)
+	}
+	if r.View().Index() != 0 || r.Stats().Term != 0 {
+		t.Errorf("an empty member made itself a cluster: index %d, term %d", r.View().Index(), r.Stats().Term)
+	}
+}
