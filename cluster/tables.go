@@ -95,9 +95,9 @@ type removal struct {
 // outcome is what is remembered of a command that carried an ID.
 type outcome struct {
 	ID     RequestID `json:"id"`
-	Digest Hash   `json:"digest"`
-	Time   Time   `json:"time"`
-	Result Result `json:"result"`
+	Digest Hash      `json:"digest"`
+	Time   Time      `json:"time"`
+	Result Result    `json:"result"`
 }
 
 const sep = "\x00"
