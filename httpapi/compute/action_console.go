@@ -42,6 +42,7 @@ func showConsole(c *call, in *cluster.Instance, raw json.RawMessage) error {
 	case cluster.CodeOf(err) == cluster.NotFound:
 		return conflict("Instance %s is not ready", in.ID)
 	case err != nil:
+		c.Log.Warn("console log could not be read", "instance", in.ID, "node", in.Node, "request_id", c.caller.RequestID, "err", err)
 		return err
 	}
 	var j writer

@@ -37,7 +37,6 @@ type Config struct {
 	Liveness Liveness         // nil: every node counts as up
 	Now      func() time.Time // nil: time.Now
 	Log      *slog.Logger     // nil: slog's default
-	Observer rest.Observer    // nil: nobody is told of requests
 }
 
 // service is the handlers' receiver. It is not changed after Router made it.
@@ -46,10 +45,13 @@ type service struct {
 	keyGen chan struct{} // holds a token while a key pair is generated
 }
 
-// Router serves everything below Path, where it must be mounted.
+// Router serves everything below Path, where it must be mounted, inside a rest.Service.
 func Router(c Config) http.Handler {
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
 	}
 	s := &service{Config: c, keyGen: make(chan struct{}, 1)}
 	r := chi.NewRouter()
@@ -58,7 +60,7 @@ func Router(c Config) http.Handler {
 	r.Get("/", s.listVersions)
 	r.Mount("/v2.1", s.tree(false))
 	r.Mount("/v2", s.tree(true))
-	return rest.Service{Name: "compute", Errors: rest.NovaErrors, Log: c.Log, Observer: c.Observer}.Wrap(r)
+	return r
 }
 
 // tree serves one version of the API. The legacy one is microversion 2.1 that does not speak of versions.

@@ -35,12 +35,12 @@ func (c *call) changeServer(decide func(*cluster.Instance) (*cluster.UpdateInsta
 func (c *call) updateServer() error {
 	body, err := decode[struct {
 		Server struct {
-			Name        *string         `json:"name"`
-			Description *nullableString `json:"description"`
-			Hostname    *string         `json:"hostname"`
-			DiskConfig  *string         `json:"OS-DCF:diskConfig"`
-			IPv4        *string         `json:"accessIPv4"`
-			IPv6        *string         `json:"accessIPv6"`
+			Name        *string      `json:"name"`
+			Description optionalText `json:"description"`
+			Hostname    *string      `json:"hostname"`
+			DiskConfig  *string      `json:"OS-DCF:diskConfig"`
+			IPv4        *string      `json:"accessIPv4"`
+			IPv6        *string      `json:"accessIPv6"`
 		} `json:"server"`
 	}](c, updateSchema(c.v))
 	if err != nil {
@@ -51,7 +51,7 @@ func (c *call) updateServer() error {
 		if err := c.unlocked(in); err != nil {
 			return nil, err
 		}
-		op := &cluster.UpdateInstance{Name: b.Name, Hostname: b.Hostname, DiskConfig: b.DiskConfig, Description: (*string)(b.Description)}
+		op := &cluster.UpdateInstance{Name: b.Name, Hostname: b.Hostname, DiskConfig: b.DiskConfig, Description: b.Description.to}
 		if b.IPv4 != nil || b.IPv6 != nil {
 			access := in.Spec.Access
 			for i, a := range []*string{b.IPv4, b.IPv6} {
@@ -73,12 +73,15 @@ func (c *call) updateServer() error {
 	return c.sendServer(http.StatusOK, in, extent{summary: c.v < 75})
 }
 
-// nullableString is a string that null empties, which a *string would leave as it is.
-type nullableString string
+// optionalText tells null, which empties a text, from nothing, which leaves it as it is.
+type optionalText struct {
+	to *string
+}
 
 // UnmarshalJSON reads a string, or null.
-func (s *nullableString) UnmarshalJSON(b []byte) error {
-	return (*flexText)(s).UnmarshalJSON(b)
+func (o *optionalText) UnmarshalJSON(b []byte) error {
+	o.to = new(string)
+	return (*flexText)(o.to).UnmarshalJSON(b)
 }
 
 func (c *call) deleteServer() error {

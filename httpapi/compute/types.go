@@ -76,8 +76,6 @@ var (
 	formatIPv4   = &schema.Format{Name: "ipv4", OK: func(s string) bool { return s == "" || isIP(s, false) }}
 	formatIPv6   = &schema.Format{Name: "ipv6", OK: func(s string) bool { return s == "" || isIP(s, true) }}
 	formatIP     = &schema.Format{Name: "ip-address", OK: func(s string) bool { return isIP(s, false) || isIP(s, true) }}
-	formatRegex  = &schema.Format{Name: "regex", OK: func(s string) bool { _, err := compile(s); return err == nil }}
-	formatTime   = &schema.Format{Name: "date-time", OK: func(s string) bool { _, err := parseTime(s); return err == nil }}
 	formatName   = &schema.Format{Name: "name", OK: isName, Refusal: "An invalid 'name' value was provided. The name must be: " +
 		"printable characters. Can not start or end with whitespace."}
 	formatPrintable = &schema.Format{Name: "printable", OK: isPrintable}
@@ -98,7 +96,6 @@ var (
 	schemaMetadata    = schema.Map(`^[a-zA-Z0-9-_:. ]{1,255}$`, schema.Text(0, 255))
 	schemaCount       = schema.Int(1, math.MaxInt32)
 	schemaUUID        = schema.Text(0, 0).Formatted(formatUUID)
-	schemaEmpty       = &schema.Schema{}
 	schemaDiskConfig  = &schema.Schema{Types: []string{"string"}, Enum: []any{"AUTO", "MANUAL"}}
 )
 
