@@ -36,6 +36,7 @@ type Member struct {
 	State   string `json:"state"`  // up, down
 	Raft    string `json:"raft"`   // leader, voter, non-voter, none
 	Status  string `json:"status"` // enabled, disabled, draining, not ready
+	Why     string `json:"why"`    // of a status other than enabled
 }
 
 // clients is what the machine needs to talk to the cluster.

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -69,6 +71,7 @@ func Up(ctx context.Context, opts Options) (_ *Cloud, err error) {
 		{fmt.Sprintf("making %d hosts, each with its own libvirtd", opts.Nodes), c.makeHosts},
 		{"node1: kilonova node init", c.initFirst},
 		{"the other nodes: kilonova node join", c.joinOthers},
+		{"every node finds its libvirt and takes guests", c.WaitEnabled},
 	} {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -159,6 +162,42 @@ func (c *Cloud) Token(ctx context.Context) (string, error) {
 		return "", errors.New("make join token: there is none in the output of kilonova node token create")
 	}
 	return token, nil
+}
+
+// WaitEnabled waits until the cluster has all nodes and each of them takes guests.
+func (c *Cloud) WaitEnabled(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	for {
+		missing, err := c.notEnabled(ctx)
+		if err == nil && len(missing) == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for nodes to take guests: %w: %v", errors.Join(ctx.Err(), err), missing)
+		case <-time.After(readyPoll):
+		}
+	}
+}
+
+// notEnabled says which nodes take no guests, and why.
+func (c *Cloud) notEnabled(ctx context.Context) ([]string, error) {
+	members, err := c.Members(ctx, c.Nodes[0])
+	if err != nil {
+		return nil, err
+	}
+	var missing []string
+	for _, n := range c.Nodes {
+		i := slices.IndexFunc(members, func(m Member) bool { return m.Name == n.Name() })
+		switch {
+		case i < 0:
+			missing = append(missing, n.Name()+" is not a member")
+		case members[i].State != "up" || members[i].Status != "enabled":
+			missing = append(missing, strings.TrimSpace(fmt.Sprintf("%s is %s and %s %s", n.Name(), members[i].State, members[i].Status, members[i].Why)))
+		}
+	}
+	return missing, nil
 }
 
 // CloudsFile is a clouds.yaml that works on the machine, outside the hosts.

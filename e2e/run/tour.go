@@ -92,26 +92,21 @@ func (t *tour) tell(ctx context.Context, small guest.Small) error {
 
 // showMembers lists the nodes and chooses one that does not lead.
 func (t *tour) showMembers(ctx context.Context) error {
-	return t.progress.step("the nodes agree on a leader", func() error {
-		leader, err := t.cloud.Leader(ctx)
-		if err != nil {
-			return err
-		}
-		if t.via, err = t.cloud.Follower(ctx); err != nil {
-			t.via = leader // A cluster of one.
-		}
-		members, err := t.cloud.Members(ctx, t.via)
-		if err != nil {
-			return err
-		}
-		var table strings.Builder
-		for _, m := range members {
-			fmt.Fprintf(&table, "%-8s %-14s %-5s %-10s %s\n", m.Name, m.Address, m.State, m.Raft, m.Status)
-		}
-		t.progress.say("")
-		t.progress.quote(table.String())
-		return nil
-	})
+	leader, err := t.cloud.Leader(ctx)
+	if err != nil {
+		return err
+	}
+	if t.via, err = t.cloud.Follower(ctx); err != nil {
+		t.via = leader // A cluster of one.
+	}
+	members, err := t.cloud.Members(ctx, t.via)
+	if err != nil {
+		return err
+	}
+	for _, m := range members {
+		t.progress.quote(fmt.Sprintf("%-8s %-14s %-5s %-10s %s", m.Name, m.Address, m.State, m.Raft, m.Status))
+	}
+	return nil
 }
 
 // furnish makes what a server needs: an image, a flavor, and a network on the hosts' bridges.
