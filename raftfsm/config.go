@@ -166,8 +166,9 @@ func (c Config) raftConfig(leading chan<- bool) *raft.Config {
 	rc.NotifyCh = leading
 	rc.Logger = newLogger(c.Log)
 
-	// Entries that were known to be committed are applied before Open returns; see logStore.
+	// Raft tells the log what is committed; fsm.replay uses it, and has restored the snapshot too.
 	rc.RestoreCommittedLogs = true
+	rc.NoSnapshotRestoreOnStart = true
 
 	// Off, since proposals are gathered before they reach raft. Its buffer can also strand a proposal at
 	// shutdown without an answer.

@@ -52,7 +52,6 @@ func openDisk(cfg Config, f *fault, observe func(time.Duration)) (*disk, error) 
 	d.log = &logStore{
 		disk:    cfg.seams.wrapStore(bolt),
 		fault:   f,
-		replay:  100 * maxAppendEntries, // raft queues 128 batches
 		observe: observe,
 	}
 	cache, err := raft.NewLogCache(logCacheEntries, d.log)

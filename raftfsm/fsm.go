@@ -14,6 +14,7 @@ import (
 // fsm applies committed entries to the State and publishes views. Raft calls it from one goroutine at a time.
 type fsm struct {
 	state  *cluster.State
+	index  uint64 // of the last command entry in state
 	fault  *fault
 	latest atomic.Pointer[published]
 }
@@ -49,8 +50,8 @@ func (m *fsm) ApplyBatch(logs []*raft.Log) []any {
 			answers[i] = err
 			continue
 		}
-		if l.Type != raft.LogCommand {
-			continue
+		if l.Type != raft.LogCommand || l.Index <= m.index {
+			continue // nothing to do, or done by replay
 		}
 		results, err := m.apply(l)
 		if err != nil {
@@ -59,7 +60,7 @@ func (m *fsm) ApplyBatch(logs []*raft.Log) []any {
 			answers[i] = err
 			continue
 		}
-		answers[i], applied = results, true
+		answers[i], applied, m.index = results, true, l.Index
 	}
 	switch {
 	case m.fault.get() != nil:
@@ -87,8 +88,8 @@ func (m *fsm) Snapshot() (raft.FSMSnapshot, error) {
 	return snapshot{m.latest.Load().view}, nil
 }
 
-// Restore implements raft.FSM. A snapshot that cannot be read ends this replica, although raft would try an
-// older one. Raft closes r.
+// Restore implements raft.FSM. A snapshot that cannot be read ends this replica. One that is older than the state,
+// which replay may have brought beyond it, changes nothing. Raft closes r.
 func (m *fsm) Restore(r io.ReadCloser) error {
 	state, err := cluster.ReadState(r)
 	if err != nil {
@@ -96,8 +97,11 @@ func (m *fsm) Restore(r io.ReadCloser) error {
 		m.fault.fail(err)
 		return err
 	}
-	m.state = state
 	view := state.View()
+	if view.Index() < m.index {
+		return nil
+	}
+	m.state, m.index = state, view.Index()
 	m.publish(view, view.Index())
 	return nil
 }

@@ -61,7 +61,7 @@ func (l *life) shut() {
 }
 
 // Open starts the replica in cfg.Dir: from what is there, or as an empty member that a leader has to add. When it
-// returns, everything that this node knew to be committed is applied or about to be. The caller closes it.
+// returns, everything that this node knew to be committed is in its view. The caller closes it.
 func Open(cfg Config) (*Raft, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -104,6 +104,9 @@ func (r *Raft) start() (err error) {
 	r.disk, err = openDisk(r.cfg, r.fault, r.metrics.wrote)
 	if err != nil {
 		return errors.Join(err, r.cfg.Stream.Close())
+	}
+	if err := r.fsm.replay(r.disk); err != nil {
+		return errors.Join(fmt.Errorf("open raft: %w", err), r.cfg.Stream.Close(), r.disk.close())
 	}
 	r.trans = newTransport(r.cfg, r.peers)
 	r.raft, err = r.newRaft()

@@ -37,13 +37,11 @@ var errCorrupt = errors.New("corrupt")
 // logStore stands between raft and the disk. It seals entries and checks them, counts and times writes, and
 // turns the first error into the end of this replica: from then on every call fails.
 //
-// It also keeps the commit index (raft.CommitTrackingLogStore), at no extra write, so that a restarted node
-// applies at once what it knew to be committed and need not wait for a leader to read its own past.
+// It also keeps the commit index (raft.CommitTrackingLogStore), at no extra write, for fsm.replay.
 type logStore struct {
 	disk    boltStore
 	fault   *fault
 	staged  atomic.Uint64 // commit index to seal into the next entries
-	replay  uint64        // most entries that may be replayed before raft runs
 	syncs   atomic.Uint64
 	observe func(took time.Duration) // each write
 }
@@ -119,23 +117,18 @@ func (s *logStore) StageCommitIndex(index uint64) error {
 	return nil
 }
 
-// GetCommitIndex implements raft.CommitTrackingLogStore. Raft replays up to it before the goroutine runs that
-// takes the entries, into a queue that holds a fixed number of batches, so no more than those are offered.
-func (s *logStore) GetCommitIndex() (uint64, error) {
+// GetCommitIndex implements raft.CommitTrackingLogStore. It tells raft nothing: see fsm.replay.
+func (s *logStore) GetCommitIndex() (uint64, error) { return 0, nil }
+
+// knownCommit is the commit index that was known when the last entry was written.
+func (s *logStore) knownCommit() (uint64, error) {
 	last, err := s.LastIndex()
 	if err != nil || last == 0 {
 		return 0, err
 	}
-	first, err := s.FirstIndex()
-	if err != nil {
-		return 0, err
-	}
 	var l raft.Log
 	commit, err := s.get(last, &l)
-	if err != nil {
-		return 0, err
-	}
-	return min(commit, last, first+s.replay), nil
+	return min(commit, last), err
 }
 
 // Set implements raft.StableStore.
