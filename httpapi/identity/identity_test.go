@@ -1,6 +1,7 @@
 package identity_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -8,10 +9,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/go-chi/chi/v5"
+	"golang.org/x/crypto/argon2"
 
 	"github.com/kilonova/kilonova/httpapi/identity"
 	"github.com/kilonova/kilonova/httpapi/rest"
@@ -21,13 +22,12 @@ import (
 // password is everybody's.
 const password = "correct horse"
 
-var passwordHash = sync.OnceValue(func() string {
-	hash, err := identity.HashPassword(password)
-	if err != nil {
-		panic(err)
-	}
-	return hash
-})
+// passwordHash is its hash, at a cost that lets tests log in often.
+var passwordHash = func() string {
+	salt := []byte("saltsaltsaltsalt")
+	b64 := base64.RawStdEncoding.EncodeToString
+	return "$argon2id$v=19$m=64,t=1,p=1$" + b64(salt) + "$" + b64(argon2.IDKey([]byte(password), salt, 1, 64, 1, 32))
+}()
 
 // api is a cloud with its identity service.
 type api struct {
@@ -38,7 +38,7 @@ type api struct {
 }
 
 func newAPI(t *testing.T) *api {
-	a := &api{Cloud: resttest.NewCloudWith(t, passwordHash()), t: t, tokens: identity.NewTokens(0)}
+	a := &api{Cloud: resttest.NewCloudWith(t, passwordHash), t: t, tokens: identity.NewTokens(0)}
 	r := chi.NewRouter()
 	r.Mount("/identity", identity.Router(identity.Config{Backend: a.Cloud, Tokens: a.tokens}))
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))

@@ -108,15 +108,16 @@ func requestDigest(r *http.Request, x *exchange) cluster.Hash {
 // BindDigest tells Change what else a request consists of, for bodies that Decode does not read.
 func BindDigest(r *http.Request, h cluster.Hash) { exchangeOf(r).digest = h }
 
-// View gives what the request may read: everything acknowledged before it began and what it changed itself. With
-// "X-Kilonova-Consistency: stale" it is this node's latest view, and the reply says how old. Unavailable without a
-// quorum.
+// View gives what the request may read: everything acknowledged before it began and what it changed itself. A GET or HEAD
+// with "X-Kilonova-Consistency: stale" is given this node's latest view, and the reply says how old; anything else is not,
+// lest a token that was revoked elsewhere could still change something. Unavailable without a quorum.
 func View(r *http.Request, b Backend) (*cluster.View, error) {
 	x := exchangeOf(r)
 	if x.view != nil {
 		return x.view, nil
 	}
-	if strings.EqualFold(r.Header.Get(ConsistencyHeader), "stale") {
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
+	if reads && strings.EqualFold(r.Header.Get(ConsistencyHeader), "stale") {
 		x.view = b.Local()
 		x.header.Set(IndexHeader, strconv.FormatUint(x.view.Index(), 10))
 		if l, ok := b.(Lagger); ok {

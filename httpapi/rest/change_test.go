@@ -189,6 +189,11 @@ func TestView_StaleReadsSayHowOld(t *testing.T) {
 	if w, _ := look(""); w.Code != 503 {
 		t.Errorf("without a quorum: %d", w.Code)
 	}
+	r := post("", "")
+	r.Header.Set(rest.ConsistencyHeader, "stale")
+	if w := serve(c, "demo", r, func(http.ResponseWriter, *http.Request) { t.Error("a change was let in on a stale view") }); w.Code != 503 {
+		t.Errorf("a change that asks for stale: %d", w.Code)
+	}
 	c.LoseQuorum(false)
 	if w, fresh := look(""); w.Code != 200 || !fresh || w.Header().Get(rest.IndexHeader) != "" {
 		t.Errorf("%d %v %v", w.Code, fresh, w.Header())

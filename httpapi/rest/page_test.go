@@ -110,7 +110,7 @@ func TestUUIDs_AreTakenInEveryForm(t *testing.T) {
 			t.Errorf("%q: %q %v", s, id, ok)
 		}
 	}
-	if !rest.IsUUID(rest.NewUUID()) || len(rest.NewHexID()) != 32 || rest.NewHexID() == rest.NewHexID() {
+	if x, y := rest.NewHexID(), rest.NewHexID(); !rest.IsUUID(rest.NewUUID()) || len(x) != 32 || x == y {
 		t.Error("new IDs are wrong")
 	}
 }
