@@ -32,7 +32,8 @@ type daemon struct {
 }
 
 // rootScript prepares the namespaces and runs libvirtd. $1 is a directory of ours. The shell stays as process 1
-// of its namespace: libvirtd would not reap the orphans of a daemonized QEMU there, and wait for them for ever.
+// of its namespace: libvirtd would not reap the orphans of a daemonized QEMU there, and wait for them for ever. A
+// libvirtd that ends is started again.
 const rootScript = `set -e
 mount --make-rprivate /
 for d in run/libvirt var/lib/libvirt var/log/libvirt var/cache/libvirt; do
@@ -44,8 +45,10 @@ mount --bind "$1/etc/libvirt" /etc/libvirt
 ip link set lo up
 ip link add br0 type bridge
 ip link set br0 up
-libvirtd --pid-file "$1/libvirtd.pid"
-exit $?
+while :; do
+  libvirtd --pid-file "$1/libvirtd.pid" || true
+  sleep 0.1
+done
 `
 
 // rootFiles configure a libvirtd as a container can run it: no AppArmor, cgroups or virtlogd.
@@ -110,18 +113,38 @@ func (d *daemon) await() error {
 			continue
 		}
 		conn.Close()
-		d.pid = d.cmd.Process.Pid
-		if os.Getuid() == 0 {
-			for range 2 { // unshare, the shell, libvirtd
-				if d.pid, err = onlyChild(d.pid); err != nil {
-					return err
-				}
-			}
+		if d.pid, err = d.find(); err == nil {
+			d.netns = fmt.Sprintf("/proc/%d/ns/net", d.pid)
 		}
-		d.netns = fmt.Sprintf("/proc/%d/ns/net", d.pid)
-		return nil
+		return err
 	}
 	return errors.New("libvirtd opened no socket")
+}
+
+// find gives the process that is libvirtd now.
+func (d *daemon) find() (int, error) {
+	pid := d.cmd.Process.Pid
+	if os.Getuid() != 0 {
+		return pid, nil
+	}
+	shell, err := onlyChild(pid)
+	if err != nil {
+		return 0, err
+	}
+	return onlyChild(shell)
+}
+
+// restart kills libvirtd as a crash would, and waits for the next one. Its guests keep running.
+func (d *daemon) restart(t *testing.T) {
+	t.Helper()
+	if err := syscall.Kill(d.pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for old := d.pid; d.pid == old; {
+		if err := d.await(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func onlyChild(pid int) (int, error) {
