@@ -18,7 +18,7 @@ import (
 // How often a node looks at its hypervisor, and how long it waits for the answer.
 const (
 	inventoryEvery   = 10 * time.Second
-	inventoryRetry   = time.Second
+	inventoryRetry   = 250 * time.Millisecond
 	inventoryTimeout = 20 * time.Second
 )
 
@@ -39,7 +39,7 @@ func (i *inventory) run(ctx context.Context) {
 	for {
 		wait := inventoryEvery
 		if err := i.tell(ctx); err != nil && ctx.Err() == nil {
-			i.log.Warn("tell the cluster about this node", "err", err)
+			i.log.Info("tell the cluster about this node", "err", err)
 			wait = inventoryRetry
 		}
 		if !pause(ctx, wait) {
@@ -53,7 +53,7 @@ func (i *inventory) tell(ctx context.Context) error {
 	view := i.agreement.Local()
 	have, ok := view.Node(i.self)
 	if !ok {
-		return nil // this node has not caught up yet, or was removed
+		return errors.New("this node is not in the state yet")
 	}
 	want := i.observe(ctx, have)
 	if reflect.DeepEqual(have, want) {

@@ -99,3 +99,6 @@ func (b *sharedBarrier) run() {
 		close(r.done)
 	}
 }
+
+// Latest is this node's newest view, and a channel that is closed when there is a newer one.
+func (a *agreement) Latest() (*cluster.View, <-chan struct{}) { return a.raft.Latest() }

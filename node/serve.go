@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"sync"
 	"time"
 
@@ -62,9 +63,20 @@ func (n *node) serve() (*servers, error) {
 		ReadHeaderTimeout: handshakeGrace, ReadTimeout: joinTimeout, MaxHeaderBytes: 16 << 10,
 	}
 	s.start(join, func() error { return join.Serve(n.wire.port.Proto(peernet.ProtoJoin)) })
-	socket := &http.Server{Handler: clusterapi.LocalRouter(clusterCfg), ReadHeaderTimeout: handshakeGrace}
+	socket := &http.Server{Handler: localHandler(clusterCfg), ReadHeaderTimeout: handshakeGrace}
 	s.start(socket, func() error { return socket.Serve(local) })
 	return s, nil
+}
+
+// localHandler is what root reaches over the socket: our own API, and profiles for who looks into a slow node.
+func localHandler(c clusterapi.Config) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", clusterapi.LocalRouter(c))
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return mux
 }
 
 // handshakeGrace bounds how long a request's header may take on the ports that only peers and root reach.
