@@ -30,7 +30,7 @@ const (
 // WriteTo writes the view as a snapshot, record by record: it needs little memory whatever the view holds.
 func (v *View) WriteTo(w io.Writer) (int64, error) {
 	out := newRecordWriter(w)
-	if err := v.write(out); err != nil {
+	if _, err := v.write(out); err != nil {
 		return out.n, fmt.Errorf("write snapshot: %w", err)
 	}
 	return out.n, nil
@@ -39,13 +39,15 @@ func (v *View) WriteTo(w io.Writer) (int64, error) {
 // Hash is the digest of the view's snapshot. Views of the same index have the same one on every replica.
 func (v *View) Hash() Hash {
 	out := newRecordWriter(io.Discard)
-	if err := v.write(out); err != nil {
+	sum, err := v.write(out)
+	if err != nil {
 		panic("cluster: the state holds what cannot be encoded: " + err.Error()) // nothing else can fail here
 	}
-	return out.digest()
+	return sum
 }
 
-func (v *View) write(out *recordWriter) error {
+// write writes the stream and gives the digest that ends it.
+func (v *View) write(out *recordWriter) (Hash, error) {
 	out.text(snapshotMagic)
 	out.number(uint64(snapshotVersion), 4)
 	for i := range sections {
@@ -57,7 +59,7 @@ func (v *View) write(out *recordWriter) error {
 	out.number(endOfSections, 1)
 	sum := out.digest()
 	out.text(string(sum[:]))
-	return out.flush()
+	return sum, out.flush()
 }
 
 // recordWriter counts and digests what it writes. Its first error sticks.
