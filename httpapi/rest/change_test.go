@@ -148,6 +148,34 @@ func TestUpdate_IsDecidedAgainOnANewerRecord(t *testing.T) {
 	}
 }
 
+// TestUpdate_RepeatedUnderItsKeyChangesNothingMore: an update had to be decided twice, its reply was lost, and somebody else
+// changed the record since. The client's repetition must not undo that.
+func TestUpdate_RepeatedUnderItsKeyChangesNothingMore(t *testing.T) {
+	i := &interloper{Cloud: resttest.NewCloud(t), times: 1}
+	describe := func(key, text string) {
+		w := serve(i.Cloud, "admin", post(key, ""), func(w http.ResponseWriter, r *http.Request) {
+			_, err := rest.Update(r, i, func(v *cluster.View) (cluster.Op, error) {
+				p, _ := v.Project(i.Projs["demo"])
+				changed := *p
+				changed.Description = text
+				return &cluster.PutProject{Project: changed}, nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		if w.Code != http.StatusOK {
+			t.Error(w.Code)
+		}
+	}
+	describe("k", "first")
+	describe("", "later")
+	describe("k", "first")
+	if p, _ := i.Local().Project(i.Projs["demo"]); p.Description != "later" {
+		t.Errorf("the description is %q", p.Description)
+	}
+}
+
 // TestView_IsOneForTheWholeRequest: what others change while a request is served does not make it see two states.
 func TestView_IsOneForTheWholeRequest(t *testing.T) {
 	c := resttest.NewCloud(t)
