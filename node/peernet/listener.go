@@ -41,7 +41,7 @@ func Listen(addr string, c *Credentials, trust Trust, log *slog.Logger) (*Port, 
 		done:     make(chan struct{}),
 	}
 	for _, proto := range []string{ProtoRaft, ProtoHTTP, ProtoJoin} {
-		p.protos[proto] = &protoListener{port: p, conns: make(chan net.Conn)}
+		p.protos[proto] = &protoListener{port: p, conns: make(chan net.Conn), done: make(chan struct{})}
 	}
 	p.wg.Add(1)
 	go p.accept()
@@ -51,7 +51,8 @@ func Listen(addr string, c *Credentials, trust Trust, log *slog.Logger) (*Port, 
 // Addr is the address that the port listens on.
 func (p *Port) Addr() net.Addr { return p.listener.Addr() }
 
-// Proto is the listener of one protocol's connections. Closing it alone does nothing; close the Port.
+// Proto is the listener of one protocol's connections. Closing it ends its Accept, and its protocol is refused from
+// then on; the Port stays open.
 func (p *Port) Proto(proto string) net.Listener { return p.protos[proto] }
 
 // Close stops accepting and waits for handshakes under way. Connections that were handed over stay open.
@@ -125,6 +126,8 @@ func (p *Port) admit(raw net.Conn) {
 	}
 	select {
 	case l.conns <- out:
+	case <-l.done:
+		conn.Close()
 	case <-ctx.Done(): // nobody accepts this protocol, or the port closes
 		conn.Close()
 	}
@@ -134,6 +137,8 @@ func (p *Port) admit(raw net.Conn) {
 type protoListener struct {
 	port  *Port
 	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
 }
 
 // Accept waits for the next connection of the protocol.
@@ -141,13 +146,18 @@ func (l *protoListener) Accept() (net.Conn, error) {
 	select {
 	case c := <-l.conns:
 		return c, nil
+	case <-l.done:
+		return nil, net.ErrClosed
 	case <-l.port.done:
 		return nil, net.ErrClosed
 	}
 }
 
-// Close does nothing: the Port owns the socket.
-func (l *protoListener) Close() error { return nil }
+// Close ends a waiting Accept. The Port owns the socket, which stays open for the other protocols.
+func (l *protoListener) Close() error {
+	l.once.Do(func() { close(l.done) })
+	return nil
+}
 
 // Addr is the port's address.
 func (l *protoListener) Addr() net.Addr { return l.port.Addr() }

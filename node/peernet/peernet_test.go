@@ -160,3 +160,20 @@ func TestPort_SilentConnectionsDoNotBlockOthersOrClose(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A server that stops closes its listener and waits for Accept to end; the other protocols go on.
+func TestProto_CloseEndsItsAcceptAlone(t *testing.T) {
+	a := newAuthority(t)
+	p := open(t, a, anyone)
+	if err := p.Proto(ProtoJoin).Close(); err != nil {
+		t.Fatal(err)
+	}
+	conn, _, err := DialJoin(t.Context(), p.Addr().String(), a.Fingerprint())
+	if says(conn, err) == nil {
+		t.Error("the closed protocol still answers")
+	}
+	member := credentials4(t, a, pki.RolePeer, "n1")
+	if err := says(member.Dial(t.Context(), p.Addr().String(), ProtoHTTP, "server", anyone)); err != nil {
+		t.Error(err)
+	}
+}
