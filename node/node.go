@@ -57,6 +57,8 @@ type host struct {
 	driver    virt.Driver
 	store     *chunk.Store
 	blobs     *blobs
+	images    *imageStore
+	copies    *copies
 	loop      *reconcile.Loop
 	inventory *inventory
 	consoles  *consoles
@@ -208,6 +210,8 @@ func (n *node) openHost() error {
 		return err
 	}
 	h.blobs = newBlobs(n.id.Node, h.store, n.wire.client, n.state.Local, n.cfg.Log)
+	h.images = newImageStore(h.blobs)
+	h.copies = &copies{self: n.id.Node, agreement: n.state, peers: n.wire.client, hints: n.members.hints, log: n.cfg.Log}
 	h.consoles = &consoles{self: n.id.Node, driver: h.driver, peers: n.wire.client}
 	h.loop = reconcile.New(reconcile.Config{
 		Node: n.id.Node, Cluster: n.state, Driver: h.driver, Images: h.blobs, Log: n.cfg.Log,
@@ -233,8 +237,7 @@ func (n *node) lead(ctx context.Context) {
 		return
 	}
 	l := &leader{
-		agreement: n.state, chooser: n.state.chooser, hints: n.members.hints, log: n.cfg.Log,
-		copies: &copies{self: n.id.Node, agreement: n.state, peers: n.wire.client, hints: n.members.hints, log: n.cfg.Log},
+		agreement: n.state, chooser: n.state.chooser, hints: n.members.hints, copies: n.host.copies, log: n.cfg.Log,
 	}
 	l.lead(ctx)
 }
@@ -260,6 +263,7 @@ func (n *node) run(ctx context.Context) error {
 	defer servers.close()
 	wg.Go(func() { n.host.loop.Run(ctx) })
 	wg.Go(func() { n.host.inventory.run(ctx) })
+	wg.Go(func() { n.host.images.sweep(ctx, n.state.Read) })
 	wg.Go(func() { n.renew(ctx) })
 	wg.Go(func() { n.watchRemoval(ctx) })
 	notifySystemd("READY=1")

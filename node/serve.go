@@ -17,6 +17,7 @@ import (
 	"github.com/kilonova/kilonova/httpapi/clusterapi"
 	"github.com/kilonova/kilonova/httpapi/compute"
 	"github.com/kilonova/kilonova/httpapi/identity"
+	"github.com/kilonova/kilonova/httpapi/image"
 	"github.com/kilonova/kilonova/httpapi/network"
 	"github.com/kilonova/kilonova/httpapi/peer"
 	"github.com/kilonova/kilonova/node/peernet"
@@ -95,6 +96,9 @@ func (n *node) apiHandler(tokens *identity.Tokens, cluster clusterapi.Config) ht
 		Identity: identity.Router(identity.Config{Backend: n.state, Tokens: tokens}),
 		Compute: compute.Router(compute.Config{
 			Backend: n.state, Verifier: tokens, Console: n.host.consoles, Liveness: n.members, Log: n.cfg.Log,
+		}),
+		Image: image.Router(image.Config{
+			Backend: n.state, Verifier: tokens, Node: n.id.Node, Store: n.host.images, Copies: n.host.copies,
 		}),
 		Network: network.Router(network.Config{Backend: n.state, Verifier: tokens, Liveness: n.members}),
 		Cluster: clusterapi.Router(cluster),
