@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strings"
 	"syscall"
 
 	"github.com/kilonova/kilonova/httpapi/clusterapi"
@@ -73,14 +72,9 @@ func (l *local) explain(err error) error {
 
 // refusal reads an error of Nova's shape: {"conflictingRequest": {"code": 409, "message": "..."}}.
 func refusal(res *http.Response) error {
-	var body map[string]struct {
-		Message string `json:"message"`
+	b, err := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
+	if err != nil {
+		return fmt.Errorf("read the node's answer: %w", err)
 	}
-	b, _ := io.ReadAll(io.LimitReader(res.Body, 1<<20))
-	if json.Unmarshal(b, &body) == nil {
-		for _, e := range body {
-			return errors.New(strings.TrimSuffix(e.Message, "."))
-		}
-	}
-	return fmt.Errorf("the node answered %s", res.Status)
+	return &refused{status: res.StatusCode, message: errorMessage(b, res.StatusCode)}
 }

@@ -16,16 +16,19 @@ import (
 
 // localCommand is a command that asks the node on this machine.
 func localCommand(use, short string, args cobra.PositionalArgs, do func(cmd *cobra.Command, l *local, args []string) error) *cobra.Command {
-	var dataDir string
 	cmd := &cobra.Command{
 		Use:   use,
 		Short: short,
 		Args:  args,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return do(cmd, newLocal(dataDir), args)
+			dir, err := dataDir(cmd.Flags())
+			if err != nil {
+				return err
+			}
+			return do(cmd, newLocal(dir), args)
 		},
 	}
-	addDataDir(cmd.Flags(), &dataDir)
+	addDataDir(cmd.Flags(), new(string))
 	return cmd
 }
 

@@ -15,10 +15,10 @@ var version = "devel"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := newRootCommand().ExecuteContext(ctx)
+	err := execute(ctx, newRootCommand())
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "kilonova:", err)
-		os.Exit(1)
+		os.Exit(exitCode(err))
 	}
 }

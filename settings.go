@@ -3,8 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"os"
-	"sort"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -104,22 +106,26 @@ func parseBridges(pairs []string) (map[string]string, error) {
 	return out, nil
 }
 
+// notSettings are flags that neither a variable nor the file sets.
+var notSettings = []string{"config", "help", "enrol-only"}
+
 // fill sets the flags that were not given, from the environment and then from the configuration file.
 func fill(flags *pflag.FlagSet) error {
-	file, err := readConfigFile(flags)
+	file, err := readConfigFile(configPath(flags))
 	if err != nil {
 		return err
 	}
 	var errs []error
 	flags.VisitAll(func(f *pflag.Flag) {
-		values, found := file[f.Name]
-		delete(file, f.Name)
-		source := "configuration file"
-		env := envPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		if v, ok := os.LookupEnv(env); ok {
-			values, found, source = split(f, v), true, env
+		if slices.Contains(notSettings, f.Name) {
+			return
 		}
-		if !found || f.Changed {
+		values, source, err := valuesOf(f, file)
+		delete(file, f.Name)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		if f.Changed {
 			return
 		}
 		for _, v := range values {
@@ -128,55 +134,107 @@ func fill(flags *pflag.FlagSet) error {
 			}
 		}
 	})
-	for _, name := range sortedKeys(file) {
+	for _, name := range slices.Sorted(maps.Keys(file)) {
 		errs = append(errs, fmt.Errorf("configuration file: there is no setting %q", name))
 	}
 	return errors.Join(errs...)
 }
 
-// split takes a variable apart where the flag takes several values.
-func split(f *pflag.Flag, v string) []string {
-	if f.Value.Type() == "stringArray" {
-		return strings.Split(v, ",")
+// valuesOf finds what the environment or else the file says about a flag, and which of the two it was.
+func valuesOf(f *pflag.Flag, file map[string]any) (values []string, source string, err error) {
+	name := envPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+	if v := os.Getenv(name); v != "" {
+		if takesMany(f) {
+			return strings.Split(v, ","), name, nil
+		}
+		return []string{v}, name, nil
 	}
-	return []string{v}
+	source = "configuration file"
+	switch v := file[f.Name].(type) {
+	case nil: // it is absent, or has no value
+	case []any:
+		if !takesMany(f) {
+			return nil, source, fmt.Errorf("%s: %s takes one value, not a list", source, f.Name)
+		}
+		for _, item := range v {
+			values = append(values, fmt.Sprint(item))
+		}
+	case map[string]any: // bridge: {lan: br0}
+		if !takesMany(f) {
+			return nil, source, fmt.Errorf("%s: %s takes one value, not a map", source, f.Name)
+		}
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			values = append(values, fmt.Sprintf("%s=%v", k, v[k]))
+		}
+	default:
+		values = []string{fmt.Sprint(v)}
+	}
+	return values, source, nil
 }
 
-// readConfigFile reads the file that --config or KILONOVA_CONFIG names. The default one need not exist.
-func readConfigFile(flags *pflag.FlagSet) (map[string][]string, error) {
-	path, named := flags.Lookup("config").Value.String(), flags.Changed("config")
-	if v, ok := os.LookupEnv(envPrefix + "CONFIG"); ok && !named {
-		path, named = v, true
+func takesMany(f *pflag.Flag) bool { return f.Value.Type() == "stringArray" }
+
+// dataDir is the data directory of a command that does not run a node, but asks the one that runs here.
+func dataDir(flags *pflag.FlagSet) (string, error) {
+	f := flags.Lookup("data-dir")
+	if f.Changed {
+		return f.Value.String(), nil
 	}
-	b, err := os.ReadFile(path)
+	if os.Getenv(envPrefix+"DATA_DIR") == "" {
+		if _, named := configPath(flags); !named && !readable(node.DefaultConfigFile) {
+			return f.Value.String(), nil // not an administrator, who will be told about the directory itself
+		}
+	}
+	file, err := readConfigFile(configPath(flags))
+	if err != nil {
+		return "", err
+	}
+	values, _, err := valuesOf(f, file)
+	if err != nil || len(values) == 0 {
+		return f.Value.String(), err
+	}
+	return values[0], nil
+}
+
+func readable(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	f.Close()
+	return true
+}
+
+// configPath is the configuration file, and whether the user named it. The default one need not exist.
+func configPath(flags *pflag.FlagSet) (path string, named bool) {
+	if f := flags.Lookup("config"); f != nil && f.Changed {
+		return f.Value.String(), true
+	}
+	if v := os.Getenv(envPrefix + "CONFIG"); v != "" {
+		return v, true
+	}
+	return node.DefaultConfigFile, false
+}
+
+// maxConfigFile is more than any configuration has.
+const maxConfigFile = 1 << 20
+
+func readConfigFile(path string, named bool) (map[string]any, error) {
+	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) && !named {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration file: %w", err)
 	}
-	var raw map[string]any
-	if err := yaml.Unmarshal(b, &raw); err != nil {
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxConfigFile))
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration file: %w", err)
+	}
+	var settings map[string]any
+	if err := yaml.Unmarshal(b, &settings); err != nil {
 		return nil, fmt.Errorf("read the configuration file %s: %w", path, err)
 	}
-	out := map[string][]string{}
-	for name, v := range raw {
-		list, many := v.([]any)
-		if !many {
-			list = []any{v}
-		}
-		for _, item := range list {
-			out[name] = append(out[name], fmt.Sprint(item))
-		}
-	}
-	return out, nil
-}
-
-func sortedKeys(m map[string][]string) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	sort.Strings(keys)
-	return keys
+	return settings, nil
 }
