@@ -21,17 +21,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// swift is fast enough for tests and slow enough for a loaded machine. Tests under synctest use the defaults.
-var swift = Timing{Heartbeat: 300 * time.Millisecond, Commit: 20 * time.Millisecond}
-
-// lab is a cluster in one process: one Raft per node on an in-memory network, with real logs on disk.
+// lab is a cluster in one process: one Raft per node on an in-memory network, with real logs on disk. Most tests
+// run it in a synctest bubble, where waiting costs nothing and a slow disk or a busy machine changes nothing.
 type lab struct {
-	t      testing.TB
-	net    *rafttest.Network
-	dir    string
-	timing Timing
-	seams  seams
-	tune   func(*Config)
+	t     testing.TB
+	net   *rafttest.Network
+	dir   string
+	seams seams
+	tune  func(n int, c *Config)
 
 	mu    sync.Mutex
 	nodes map[cluster.NodeID]*replica
@@ -46,8 +43,8 @@ type replica struct {
 	fatal chan error
 }
 
-func newLab(t testing.TB, timing Timing) *lab {
-	l := &lab{t: t, net: rafttest.NewNetwork(), dir: t.TempDir(), timing: timing, nodes: map[cluster.NodeID]*replica{}}
+func newLab(t testing.TB) *lab {
+	l := &lab{t: t, net: rafttest.NewNetwork(), dir: t.TempDir(), nodes: map[cluster.NodeID]*replica{}}
 	t.Cleanup(l.close)
 	return l
 }
@@ -85,13 +82,13 @@ func (l *lab) config(n int) (Config, chan error) {
 	fatal := make(chan error, 1)
 	cfg := Config{
 		ID: nodeID(n), Addr: nodeAddr(n), Dir: filepath.Join(l.dir, fmt.Sprint(n)),
-		Timing: l.timing, OnFatal: func(err error) { fatal <- err }, seams: l.seams,
+		OnFatal: func(err error) { fatal <- err }, seams: l.seams,
 	}
 	if os.Getenv("RAFT_LOG") != "" {
 		cfg.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("n", n)
 	}
 	if l.tune != nil {
-		l.tune(&cfg)
+		l.tune(n, &cfg)
 	}
 	return cfg, fatal
 }

@@ -15,17 +15,20 @@ type contact struct {
 	// The follower's log is the leader's up to this entry.
 	index, term uint64
 
-	// The leader's term that it was confirmed in, and where it was asked.
-	leaderTerm uint64
+	leaderTerm  uint64 // in which that was confirmed
+	commitKnown uint64 // the commit index that it was told in that term
 }
 
 // contacts are the followers of this leader. It is safe for concurrent use.
 type contacts struct {
-	mu sync.Mutex
-	of map[raft.ServerID]contact
+	mu       sync.Mutex
+	of       map[raft.ServerID]contact
+	advanced func() // called when a follower has confirmed more
 }
 
-func newContacts() *contacts { return &contacts{of: map[raft.ServerID]contact{}} }
+func newContacts(advanced func()) *contacts {
+	return &contacts{of: map[raft.ServerID]contact{}, advanced: advanced}
+}
 
 // heard notes an answer of a follower.
 func (c *contacts) heard(
@@ -34,15 +37,29 @@ func (c *contacts) heard(
 	if resp.Term > req.Term {
 		return // it follows somebody else
 	}
+	if c.note(id, req, resp.Success, now) {
+		c.advanced()
+	}
+}
+
+// note is heard under the lock. It tells whether the follower confirmed more than before.
+func (c *contacts) note(id raft.ServerID, req *raft.AppendEntriesRequest, accepted bool, now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := c.of[id]
 	p.last = now
-	if index, term := confirmed(req); resp.Success && index > 0 &&
-		(req.Term > p.leaderTerm || req.Term == p.leaderTerm && index > p.index) {
-		p.index, p.term, p.leaderTerm = index, term, req.Term
+	more := false
+	if index, term := confirmed(req); accepted && index > 0 && req.Term >= p.leaderTerm {
+		if req.Term > p.leaderTerm {
+			p.index, p.commitKnown = 0, 0
+		}
+		if more = index > p.index; more {
+			p.index, p.term, p.leaderTerm = index, term, req.Term
+		}
+		p.commitKnown = max(p.commitKnown, min(req.LeaderCommitIndex, index))
 	}
 	c.of[id] = p
+	return more
 }
 
 // confirmed is the last entry that a follower who accepts req has in common with the leader; 0 for a heartbeat,

@@ -2,15 +2,18 @@ package raftfsm
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 )
 
-// notifier sends followers the early commit notice; see the package comment. Only the newest commit index
-// matters, so a follower that is slow to answer misses notices, not commits.
+// notifier sends followers the early commit notice; see the package comment. It looks again whenever an entry is
+// done and whenever a follower confirms more: the slowest one confirms after the commit that the others made. Only
+// the newest commit index matters, so a follower that is slow to answer misses notices, not commits.
 type notifier struct {
 	r    *Raft
 	wake chan struct{} // holds one
+	idle atomic.Bool   // no entry is under way that would carry the news anyway
 	busy map[raft.ServerID]chan struct{}
 	sent sync.WaitGroup
 }
@@ -42,14 +45,15 @@ func (n *notifier) run() {
 
 func (n *notifier) round() {
 	term := n.r.terms.now.Load()
-	if term == nil {
+	if term == nil || !n.idle.Load() {
 		return
 	}
 	commit := n.r.raft.CommitIndex()
 	heard := n.r.peers.snapshot()
 	for _, s := range n.r.configuration() {
 		c, ok := heard[s.ID]
-		if !ok || c.leaderTerm != term.number {
+		news := min(commit, c.index)
+		if !ok || c.leaderTerm != term.number || news <= c.commitKnown {
 			continue
 		}
 		slot, ok := n.busy[s.ID]
@@ -65,10 +69,9 @@ func (n *notifier) round() {
 		req := &raft.AppendEntriesRequest{
 			RPCHeader:         n.r.header(),
 			Term:              term.number,
-			Leader:            []byte(n.r.cfg.Addr),
 			PrevLogEntry:      c.index,
 			PrevLogTerm:       c.term,
-			LeaderCommitIndex: min(commit, c.index),
+			LeaderCommitIndex: news,
 		}
 		n.sent.Go(func() {
 			defer func() { <-slot }()

@@ -108,8 +108,10 @@ func (r *Raft) coalesce() {
 		if first == nil {
 			select {
 			case first = <-r.queue:
-			case <-r.closing:
-				return
+			default:
+				if first = r.idle(); first == nil {
+					return
+				}
 			}
 		}
 		var batch []*proposal
@@ -117,9 +119,20 @@ func (r *Raft) coalesce() {
 		if len(batch) > 0 {
 			r.commit(batch)
 		}
-		if carried == nil && len(r.queue) == 0 {
-			r.notice.poke()
-		}
+	}
+}
+
+// idle waits for the next proposal, or returns nil when the Raft is closed. Meanwhile no entry tells the followers
+// what is committed.
+func (r *Raft) idle() *proposal {
+	r.notice.idle.Store(true)
+	r.notice.poke()
+	defer r.notice.idle.Store(false)
+	select {
+	case p := <-r.queue:
+		return p
+	case <-r.closing:
+		return nil
 	}
 }
 

@@ -72,7 +72,6 @@ func Open(cfg Config) (*Raft, error) {
 	}
 	r := &Raft{
 		cfg:           cfg,
-		peers:         newContacts(),
 		queue:         make(chan *proposal, maxQueued),
 		coalescerDone: make(chan struct{}),
 		life:          life{closing: make(chan struct{})},
@@ -82,6 +81,7 @@ func Open(cfg Config) (*Raft, error) {
 	r.terms = newTerms(r)
 	r.canary = newCanary(r)
 	r.notice = newNotifier(r)
+	r.peers = newContacts(r.notice.poke)
 	r.reads = newReadIndex(r)
 	r.metrics = newMetrics(r)
 	if err := r.start(); err != nil {

@@ -111,16 +111,18 @@ func (s *logStore) index(read func() (uint64, error)) (uint64, error) {
 	return i, nil
 }
 
-// StageCommitIndex implements raft.CommitTrackingLogStore.
+// StageCommitIndex implements raft.CommitTrackingLogStore. Raft starts at 0 again after a restart; what was known
+// before stays known.
 func (s *logStore) StageCommitIndex(index uint64) error {
-	s.staged.Store(index)
+	s.staged.Store(max(index, s.staged.Load()))
 	return nil
 }
 
 // GetCommitIndex implements raft.CommitTrackingLogStore. It tells raft nothing: see fsm.replay.
 func (s *logStore) GetCommitIndex() (uint64, error) { return 0, nil }
 
-// knownCommit is the commit index that was known when the last entry was written.
+// knownCommit is the commit index that was known when the last entry was written. Later entries are sealed with at
+// least that.
 func (s *logStore) knownCommit() (uint64, error) {
 	last, err := s.LastIndex()
 	if err != nil || last == 0 {
@@ -128,7 +130,10 @@ func (s *logStore) knownCommit() (uint64, error) {
 	}
 	var l raft.Log
 	commit, err := s.get(last, &l)
-	return min(commit, last), err
+	if err != nil {
+		return 0, err
+	}
+	return min(commit, last), s.StageCommitIndex(commit)
 }
 
 // Set implements raft.StableStore.
