@@ -36,6 +36,7 @@ type daemon struct {
 // libvirtd that ends is started again.
 const rootScript = `set -e
 mount --make-rprivate /
+mount -t proc proc /proc
 for d in run/libvirt var/lib/libvirt var/log/libvirt var/cache/libvirt; do
   mkdir -p "$1/$d" "/$d"
   mount --bind "$1/$d" "/$d"
@@ -127,11 +128,11 @@ func (d *daemon) find() (int, error) {
 	if os.Getuid() != 0 {
 		return pid, nil
 	}
-	shell, err := onlyChild(pid)
+	shell, err := child(pid, "sh")
 	if err != nil {
 		return 0, err
 	}
-	return onlyChild(shell)
+	return child(shell, "libvirtd") // the QEMUs of an earlier one are its siblings
 }
 
 // restart kills libvirtd as a crash would, and waits for the next one. Its guests keep running.
@@ -140,19 +141,26 @@ func (d *daemon) restart(t *testing.T) {
 	if err := syscall.Kill(d.pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	for old := d.pid; d.pid == old; {
-		if err := d.await(); err != nil {
+	for old, tries := d.pid, 0; d.pid == old; tries++ {
+		if err := d.await(); err != nil && tries > 100 {
 			t.Fatal(err)
 		}
 	}
 }
 
-func onlyChild(pid int) (int, error) {
+// child gives the process's child that runs the named program.
+func child(pid int, program string) (int, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
 	if err != nil {
 		return 0, err
 	}
-	return strconv.Atoi(strings.TrimSpace(string(text)))
+	for _, field := range strings.Fields(string(text)) {
+		comm, err := os.ReadFile("/proc/" + field + "/comm")
+		if err == nil && strings.TrimSpace(string(comm)) == program {
+			return strconv.Atoi(field)
+		}
+	}
+	return 0, fmt.Errorf("process %d has no child %s", pid, program)
 }
 
 // stop ends the daemon and everything in its namespaces.

@@ -48,7 +48,7 @@ func (d *Driver) host(ctx context.Context) (virt.Host, error) {
 	}
 	h := virt.Host{
 		Type: kind, Version: int(version), MemoryMiB: int64(node.memoryKiB / 1024),
-		CPU: node.cpu, KVM: p.domainType == string(KVM), Confinement: confinement(caps),
+		CPU: node.cpu, KVM: d.kvmProved(ctx, p), Confinement: confinement(caps),
 		EmulatorNames: emulators(caps), Bridges: bridges("/sys/class/net"),
 	}
 	h.CPU.Arch, h.CPU.Model, h.CPU.Vendor = caps.Host.CPU.Arch, caps.Host.CPU.Model, caps.Host.CPU.Vendor
@@ -65,6 +65,19 @@ func (d *Driver) host(ctx context.Context) (virt.Host, error) {
 		}
 	}
 	return h, nil
+}
+
+// kvmProved tells whether guests run with KVM and KVM was seen to run one. An operator may ask for KVM unproved;
+// then it is used, but not reported.
+func (d *Driver) kvmProved(ctx context.Context, p platform) bool {
+	if p.domainType == mockDomain {
+		return false
+	}
+	err := d.prober.Usable(ctx)
+	if err != nil {
+		d.log.Info("KVM is not proved", "guests use", p.domainType, "why", err)
+	}
+	return err == nil && p.domainType == string(KVM)
 }
 
 // node is what virNodeGetInfo says, in sums over the whole host.
@@ -129,7 +142,7 @@ func (s store) room() (total, free int64, err error) {
 // devices that libvirt can give them.
 func (d *Driver) traits(ctx context.Context, p platform) ([]string, error) {
 	machine := rpc.OptString{}
-	if m := machine2(p); m != "" {
+	if m := defaultMachine(p); m != "" {
 		machine = rpc.OptString{m}
 	}
 	text, err := ask(ctx, d.rpc, "get domain capabilities", func(l *rpc.Libvirt) (string, error) {
@@ -192,7 +205,7 @@ func hostModel(caps *libvirtxml.DomainCaps) (string, error) {
 		cpu := libvirtxml.DomainCPU{Mode: "custom", Match: "exact", Vendor: m.Vendor,
 			Model: &libvirtxml.DomainCPUModel{Fallback: "forbid", Value: m.Models[0].Name}}
 		for _, f := range m.Features {
-			cpu.Features = append(cpu.Features, libvirtxml.DomainCPUFeature{Policy: f.Policy, Name: f.Name})
+			cpu.Features = append(cpu.Features, libvirtxml.DomainCPUFeature(f))
 		}
 		b, err := xml.Marshal(cpu)
 		return string(b), err
@@ -200,8 +213,8 @@ func hostModel(caps *libvirtxml.DomainCaps) (string, error) {
 	return "", nil
 }
 
-// machine2 names the default machine of a platform.
-func machine2(p platform) string { return machine(hardware{}, p) }
+// defaultMachine names the default machine of a platform.
+func defaultMachine(p platform) string { return machine(hardware{}, p) }
 
 // cpuTraits gives the traits of the CPU features that os-traits knows, by its rule: HW_CPU_X86_ and the name.
 func cpuTraits(features []string) []string {

@@ -49,15 +49,24 @@ type session struct {
 // tripwire is a connection that tells when it was lost.
 type tripwire struct {
 	net.Conn
-	once sync.Once
-	lost chan struct{}
+	once   sync.Once
+	lost   chan struct{}
+	opened chan struct{} // closed when opening the session ended, well or badly
 }
+
+// settleTime is how long the end of a connection is kept from the protocol library while it opens a session.
+// The library's last step there and its reaction to a lost connection write and read one variable unguarded.
+const settleTime = 50 * time.Millisecond
 
 // Read passes on to the connection, and trips on any error.
 func (t *tripwire) Read(p []byte) (int, error) {
 	n, err := t.Conn.Read(p)
 	if err != nil {
 		t.once.Do(func() { close(t.lost) })
+		select {
+		case <-t.opened:
+		case <-time.After(settleTime):
+		}
 	}
 	return n, err
 }
@@ -218,10 +227,14 @@ func (k *link) open(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn := &tripwire{Conn: raw, lost: make(chan struct{})}
+	conn := &tripwire{Conn: raw, lost: make(chan struct{}), opened: make(chan struct{})}
 	l := rpc.NewWithDialer(dialers.NewAlreadyConnected(conn))
 	done := make(chan error, 1)
-	k.spawn(func() { done <- l.ConnectToURI(rpc.ConnectURI(k.uri)) })
+	k.spawn(func() {
+		err := l.ConnectToURI(rpc.ConnectURI(k.uri))
+		close(conn.opened)
+		done <- err
+	})
 	select {
 	case err = <-done:
 	case <-ctx.Done():

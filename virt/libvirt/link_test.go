@@ -262,7 +262,7 @@ func TestDriver_SurvivesARestartOfLibvirtd(t *testing.T) {
 		}
 	}
 	if !found || qemuProcess(t, string(g.Stamp.Instance)) != before {
-		t.Errorf("the guest is not what it was: %+v", list)
+		t.Errorf("the guest is not what it was: %+v\n%s", list, d.log)
 	}
 	if err := r.Driver.Remove(t.Context(), g.Stamp.Instance); err != nil {
 		t.Error(err)
