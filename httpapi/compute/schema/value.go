@@ -3,7 +3,9 @@ package schema
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"unicode"
@@ -31,7 +33,7 @@ func Parse(body []byte) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parse JSON: %w", err)
 	}
-	if _, err := d.Token(); err == nil {
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("parse JSON: more than one value")
 	}
 	return v, nil
