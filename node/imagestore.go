@@ -114,6 +114,9 @@ func (c *content) ReadAt(p []byte, off int64) (n int, err error) {
 
 // load makes data the chunk i.
 func (c *content) load(i int) error {
+	if err := c.ctx.Err(); err != nil {
+		return err
+	}
 	if c.at == i {
 		return nil
 	}

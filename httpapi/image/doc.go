@@ -2,7 +2,8 @@
 //
 // A record is part of the replicated state. The bytes go from the request straight into this node's Store, are looked
 // into before they become an image (package virt/image), are copied to other nodes, and only then is the image active.
-// Whatever ends an upload before that puts the record back to queued and leaves nothing behind.
+// Whatever ends an upload before that puts the record back to queued. Nothing of what was refused stays; what could not be
+// copied, or was corrupted on its way, is swept by the node later.
 //
 // What it promises: the memory of an upload or a download does not depend on the image's size. One upload at a time has an
 // image; a second one is a 409. An upload whose node died is taken over by the next one (see uploadClaim). Another

@@ -154,22 +154,7 @@ func (w *Writer) Abort() error {
 // Import stores all that r gives as an image. A size other than -1 says how many bytes have to come: fewer
 // are ErrTruncated, more ErrTooLarge, as is more than max (0: MaxImage). After an error nothing is left.
 func (s *Store) Import(ctx context.Context, r io.Reader, size, max int64) (Result, error) {
-	w := s.NewWriter(max)
-	if size >= 0 && size < w.max {
-		w.max = size
-	}
-	n, err := io.Copy(w, &untilDone{ctx, r})
-	if err == nil && size >= 0 && n < size {
-		err = fmt.Errorf("%w: %d bytes of %d", ErrTruncated, n, size)
-	}
-	var result Result
-	if err == nil {
-		result, err = w.Commit()
-	}
-	if err != nil {
-		return Result{}, fmt.Errorf("import image: %w", errors.Join(err, w.Abort()))
-	}
-	return result, nil
+	return s.ImportChecked(ctx, r, size, max, func(io.ReaderAt, int64) error { return nil })
 }
 
 // untilDone reads until its context ends.
