@@ -24,7 +24,7 @@ const (
 	// maxRecordBytes is far above the largest record: what a command can make is bounded by MaxCommandBytes.
 	maxRecordBytes = 2 * MaxCommandBytes
 
-	snapshotBuffer = 256 << 10
+	snapshotBuffer = 32 << 10
 )
 
 // WriteTo writes the view as a snapshot, record by record: it needs little memory whatever the view holds.
