@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -146,22 +145,34 @@ func (c *Cloud) Members(ctx context.Context, via *Node) ([]Member, error) {
 	return answer.Nodes, nil
 }
 
-// Leader returns the node that leads, as the first node that answers says.
-func (c *Cloud) Leader(ctx context.Context) (*Node, error) {
+// anyMembers lists the nodes as the first node that answers sees them.
+func (c *Cloud) anyMembers(ctx context.Context) ([]Member, error) {
 	var errs []error
 	for _, via := range c.Nodes {
-		members, err := c.Members(ctx, via)
-		if err != nil {
-			errs = append(errs, err)
+		if via.Daemon == nil || !via.Host.IsOn() {
 			continue
 		}
-		for _, m := range members {
-			if n := c.named(m.Name); m.Raft == "leader" && n != nil {
-				return n, nil
-			}
+		members, err := c.Members(ctx, via)
+		if err == nil {
+			return members, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, fmt.Errorf("list nodes: none answers: %w", errors.Join(errs...))
+}
+
+// Leader returns the node that leads, as the first node that answers says.
+func (c *Cloud) Leader(ctx context.Context) (*Node, error) {
+	members, err := c.anyMembers(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("find leader: %w", err)
+	}
+	for _, m := range members {
+		if n := c.named(m.Name); m.Raft == "leader" && n != nil {
+			return n, nil
 		}
 	}
-	return nil, fmt.Errorf("find leader: no node knows one: %w", errors.Join(errs...))
+	return nil, errors.New("find leader: no node is known to lead")
 }
 
 // Follower returns a node that does not lead.
@@ -187,33 +198,6 @@ func (c *Cloud) named(name string) *Node {
 	return nil
 }
 
-// Get reads a JSON resource of one node's API as the administrator.
-func (c *Cloud) Get(ctx context.Context, via *Node, path string, into any) error {
-	token, err := c.Login(ctx, via)
-	if err != nil {
-		return err
-	}
-	return c.clients.get(ctx, via.URL()+path, token, into)
-}
-
-// Login returns a token of the administrator, made by the given node or an earlier one.
-func (c *Cloud) Login(ctx context.Context, via *Node) (string, error) {
-	return c.clients.login(ctx, via.URL())
-}
-
-func (c *clients) get(ctx context.Context, url, token string, into any) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return fmt.Errorf("get %s: %w", url, err)
-	}
-	req.Header.Set("X-Auth-Token", token)
-	_, err = c.send(req, http.StatusOK, into)
-	if errors.Is(err, errUnauthorized) {
-		c.forget(token)
-	}
-	return err
-}
-
 // login returns the token in use, or gets one from the node at url.
 func (c *clients) login(ctx context.Context, url string) (string, error) {
 	c.mu.Lock()
@@ -230,16 +214,14 @@ func (c *clients) login(ctx context.Context, url string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("log in: %w", err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/identity/v3/auth/tokens", bytes.NewReader(body))
+	a, err := c.send(ctx, url, Request{Method: http.MethodPost, Path: "/identity/v3/auth/tokens", Body: body})
+	if err == nil {
+		err = a.Want(http.StatusCreated)
+	}
 	if err != nil {
 		return "", fmt.Errorf("log in: %w", err)
 	}
-	req.Header.Set("Content-Type", "application/json")
-	header, err := c.send(req, http.StatusCreated, nil)
-	if err != nil {
-		return "", fmt.Errorf("log in: %w", err)
-	}
-	c.token = header.Get("X-Subject-Token")
+	c.token = a.Header.Get("X-Subject-Token")
 	return c.token, nil
 }
 
@@ -250,32 +232,4 @@ func (c *clients) forget(token string) {
 	if c.token == token {
 		c.token = ""
 	}
-}
-
-var errUnauthorized = errors.New("the node refused the token")
-
-// send sends a request and reads the answer into into, unless that is nil.
-func (c *clients) send(req *http.Request, want int, into any) (http.Header, error) {
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return nil, fmt.Errorf("read answer of %s: %w", req.URL, err)
-	}
-	if resp.StatusCode == http.StatusUnauthorized {
-		return nil, fmt.Errorf("%s %s: %w", req.Method, req.URL, errUnauthorized)
-	}
-	if resp.StatusCode != want {
-		return nil, fmt.Errorf("%s %s: %s: %.500s", req.Method, req.URL, resp.Status, body)
-	}
-	if into == nil {
-		return resp.Header, nil
-	}
-	if err := json.Unmarshal(body, into); err != nil {
-		return nil, fmt.Errorf("read answer of %s: %w", req.URL, err)
-	}
-	return resp.Header, nil
 }

@@ -61,21 +61,16 @@ func TestSend_LogsInAgainAfterARefusal(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.close()
-	get := func(path string, into any) error {
-		token, err := c.login(context.Background(), server.URL)
-		if err != nil {
-			return err
-		}
-		return c.get(context.Background(), server.URL+path, token, into)
-	}
+	ctx := context.Background()
+	cloud, node := &Cloud{clients: c}, &Node{url: server.URL}
 	var thing struct{ Name string }
-	if err := get("/thing", &thing); err == nil {
+	if err := cloud.Get(ctx, node, "/thing", &thing); err == nil {
 		t.Error("the first get was refused, and returned no error")
 	}
-	if err := get("/thing", &thing); err != nil || thing.Name != "thing" || logins != 2 {
+	if err := cloud.Get(ctx, node, "/thing", &thing); err != nil || thing.Name != "thing" || logins != 2 {
 		t.Errorf("get = %+v, %v after %d logins; want the thing after 2", thing, err, logins)
 	}
-	if err := get("/absent", nil); err == nil {
+	if err := cloud.Get(ctx, node, "/absent", nil); err == nil {
 		t.Error("404 is no error")
 	}
 }

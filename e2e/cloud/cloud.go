@@ -7,8 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -21,12 +19,15 @@ const (
 	readyPoll    = 100 * time.Millisecond
 	// ProviderNetwork is the label by which every node offers its bridge to the guest network.
 	ProviderNetwork = "lan"
+
+	driverLibvirt = "libvirt"
 )
 
 // Options say what to bring up.
 type Options struct {
 	Binary  string // path of the kilonova program
 	Nodes   int
+	Driver  string   // of the hypervisors, "libvirt" or "sim"; "": libvirt. Hosts of a simulated one have no libvirtd
 	Flags   []string // more flags for "node init", "join" and "run"
 	DiskMiB int      // size of each host's disk; 0: the lab's default
 
@@ -52,6 +53,9 @@ func Up(ctx context.Context, opts Options) (_ *Cloud, err error) {
 	if opts.Step == nil {
 		opts.Step = func(_ string, do func() error) error { return do() }
 	}
+	if opts.Driver == "" {
+		opts.Driver = driverLibvirt
+	}
 	if opts.Binary, err = filepath.Abs(opts.Binary); err != nil {
 		return nil, fmt.Errorf("find kilonova: %w", err)
 	}
@@ -68,7 +72,7 @@ func Up(ctx context.Context, opts Options) (_ *Cloud, err error) {
 		what string
 		do   func(context.Context) error
 	}{
-		{fmt.Sprintf("making %d hosts, each with its own libvirtd", opts.Nodes), c.makeHosts},
+		{c.hostsStep(), c.makeHosts},
 		{"node1: kilonova node init", c.initFirst},
 		{"the other nodes: kilonova node join", c.joinOthers},
 		{"every node finds its libvirt and takes guests", c.WaitEnabled},
@@ -83,6 +87,13 @@ func Up(ctx context.Context, opts Options) (_ *Cloud, err error) {
 	return c, nil
 }
 
+func (c *Cloud) hostsStep() string {
+	if c.opts.Driver == driverLibvirt {
+		return fmt.Sprintf("making %d hosts, each with its own libvirtd", c.opts.Nodes)
+	}
+	return fmt.Sprintf("making %d hosts", c.opts.Nodes)
+}
+
 func (c *Cloud) makeHosts(ctx context.Context) error {
 	l, err := lab.New()
 	if err != nil {
@@ -90,13 +101,7 @@ func (c *Cloud) makeHosts(ctx context.Context) error {
 	}
 	c.Lab = l
 	for range c.opts.Nodes {
-		h, err := l.AddHost(lab.HostOptions{DiskMiB: c.opts.DiskMiB})
-		if err != nil {
-			return err
-		}
-		n := &Node{Host: h, cloud: c}
-		c.Nodes = append(c.Nodes, n)
-		if err := n.StartLibvirt(ctx); err != nil {
+		if _, err := c.AddNode(ctx); err != nil {
 			return err
 		}
 	}
@@ -140,20 +145,30 @@ func (c *Cloud) Join(ctx context.Context, n *Node) error {
 	return n.WaitReady(ctx)
 }
 
-// AddNode makes one more host with a libvirtd. It is not part of the cluster until Join.
+// AddNode makes one more host, with a libvirtd where the hypervisors are libvirt's. It is not part of the cluster until
+// Join.
 func (c *Cloud) AddNode(ctx context.Context) (*Node, error) {
-	h, err := c.Lab.AddHost(lab.HostOptions{DiskMiB: c.opts.DiskMiB})
+	n, err := c.AddHost(lab.HostOptions{DiskMiB: c.opts.DiskMiB})
+	if err != nil || c.opts.Driver != driverLibvirt {
+		return n, err
+	}
+	return n, n.StartLibvirt(ctx)
+}
+
+// AddHost makes one more host of its own kind, on which nothing runs.
+func (c *Cloud) AddHost(opts lab.HostOptions) (*Node, error) {
+	h, err := c.Lab.AddHost(opts)
 	if err != nil {
 		return nil, err
 	}
 	n := &Node{Host: h, cloud: c}
 	c.Nodes = append(c.Nodes, n)
-	return n, n.StartLibvirt(ctx)
+	return n, nil
 }
 
-// Token makes a join token on the first node.
-func (c *Cloud) Token(ctx context.Context) (string, error) {
-	out, err := c.Nodes[0].Kilonova(ctx, "node", "token", "create")
+// Token makes a join token on the first node. flags are more flags of "node token create".
+func (c *Cloud) Token(ctx context.Context, flags ...string) (string, error) {
+	out, err := c.Nodes[0].Kilonova(ctx, append([]string{"node", "token", "create"}, flags...)...)
 	if err != nil {
 		return "", err
 	}
@@ -162,42 +177,6 @@ func (c *Cloud) Token(ctx context.Context) (string, error) {
 		return "", errors.New("make join token: there is none in the output of kilonova node token create")
 	}
 	return token, nil
-}
-
-// WaitEnabled waits until the cluster has all nodes and each of them takes guests.
-func (c *Cloud) WaitEnabled(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
-	defer cancel()
-	for {
-		missing, err := c.notEnabled(ctx)
-		if err == nil && len(missing) == 0 {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("wait for nodes to take guests: %w: %v", errors.Join(ctx.Err(), err), missing)
-		case <-time.After(readyPoll):
-		}
-	}
-}
-
-// notEnabled says which nodes take no guests, and why.
-func (c *Cloud) notEnabled(ctx context.Context) ([]string, error) {
-	members, err := c.Members(ctx, c.Nodes[0])
-	if err != nil {
-		return nil, err
-	}
-	var missing []string
-	for _, n := range c.Nodes {
-		i := slices.IndexFunc(members, func(m Member) bool { return m.Name == n.Name() })
-		switch {
-		case i < 0:
-			missing = append(missing, n.Name()+" is not a member")
-		case members[i].State != "up" || members[i].Status != "enabled":
-			missing = append(missing, strings.TrimSpace(fmt.Sprintf("%s is %s and %s %s", n.Name(), members[i].State, members[i].Status, members[i].Why)))
-		}
-	}
-	return missing, nil
 }
 
 // CloudsFile is a clouds.yaml that works on the machine, outside the hosts.

@@ -23,10 +23,16 @@ type Node struct {
 	Libvirt *lab.Process
 
 	cloud *Cloud
+	url   string // in place of the host's; for tests of this package
 }
 
 // URL is the node's API without a path.
-func (n *Node) URL() string { return "https://" + net.JoinHostPort(n.Host.Address(), apiPort) }
+func (n *Node) URL() string {
+	if n.url != "" {
+		return n.url
+	}
+	return "https://" + net.JoinHostPort(n.Host.Address(), apiPort)
+}
 
 // Name is the host's name, which the cluster knows the node by.
 func (n *Node) Name() string { return n.Host.Name }
@@ -34,7 +40,7 @@ func (n *Node) Name() string { return n.Host.Name }
 // flags are the settings of a node of this lab; "node run" knows the rest from its data directory.
 func (n *Node) flags() []string {
 	return append([]string{
-		"--data-dir", n.Host.DataDir(), "--driver", "libvirt", "--virt-type", "qemu",
+		"--data-dir", n.Host.DataDir(), "--driver", n.cloud.opts.Driver, "--virt-type", "qemu",
 		"--bridge", ProviderNetwork + "=" + n.Host.Bridge(),
 	}, n.cloud.opts.Flags...)
 }
@@ -78,8 +84,10 @@ func (n *Node) PowerOn(ctx context.Context) error {
 	if err := n.Host.PowerOn(); err != nil {
 		return err
 	}
-	if err := n.StartLibvirt(ctx); err != nil {
-		return err
+	if n.cloud.opts.Driver == driverLibvirt {
+		if err := n.StartLibvirt(ctx); err != nil {
+			return err
+		}
 	}
 	return n.StartDaemon()
 }
