@@ -90,12 +90,11 @@ func disks(g virt.Guest, h hardware, p platform, at place) []libvirtxml.DomainDi
 	if g.ConfigDrive == nil {
 		return l
 	}
+	// A guest has a driver for the bus that it boots from; some have no other. (Debian's cloud kernel knows no
+	// AHCI, so a SATA drive would be invisible to it.)
 	bus := h.cdromBus
 	if bus == "" {
-		bus = "sata"
-		if onPC(h) {
-			bus = "ide"
-		}
+		bus = h.diskBus
 	}
 	drive := fileDisk(at.config(), "raw", "cdrom")
 	if bus == "virtio" { // has no CD-ROM drives

@@ -2,7 +2,6 @@ package libvirt
 
 import (
 	"fmt"
-	"strings"
 
 	"libvirt.org/go/libvirtxml"
 
@@ -120,11 +119,6 @@ func machine(h hardware, p platform) string {
 		return "virt"
 	}
 	return ""
-}
-
-// onPC tells whether the machine is the old PC with IDE instead of SATA.
-func onPC(h hardware) bool {
-	return h.machine == "pc" || strings.HasPrefix(h.machine, "pc-i440fx")
 }
 
 func cpuSection(h hardware, p platform) *libvirtxml.DomainCPU {

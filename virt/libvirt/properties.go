@@ -40,7 +40,7 @@ type hardware struct {
 // The values that a property may have; the first is the default.
 var (
 	diskBuses   = []string{"virtio", "scsi", "sata", "ide", "usb"}
-	cdromBuses  = []string{"", "sata", "ide", "scsi", "usb", "virtio"} // "": as the machine has it
+	cdromBuses  = []string{"", "sata", "ide", "scsi", "usb", "virtio"} // "": that of the disk
 	vifModels   = []string{"virtio", "e1000", "e1000e", "ne2k_pci", "pcnet", "rtl8139", "vmxnet3"}
 	firmwares   = []string{"bios", "uefi"}
 	videoModels = []string{"virtio", "vga", "cirrus", "vmvga", "qxl", "bochs", "none"}
