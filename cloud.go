@@ -175,7 +175,8 @@ func (f *cloudFlags) credentials(cmd *cobra.Command) (credentials, error) {
 func parseClouds(source string, opts ...clouds.ParseOption) (credentials, error) {
 	auth, endpoints, tlsConfig, err := clouds.Parse(opts...)
 	if err != nil {
-		return credentials{}, fmt.Errorf("read the credentials (%s): %w", source, err)
+		return credentials{}, fmt.Errorf("read the credentials (%s): %w: `kilonova node init` wrote a clouds.yaml into the data directory of the "+
+			"first node, with a cloud named %s; OS_CLIENT_CONFIG_FILE names the file", source, err, node.CloudName)
 	}
 	if auth.IdentityEndpoint == "" {
 		return credentials{}, fmt.Errorf("read the credentials (%s): there is no auth_url", source)

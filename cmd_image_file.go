@@ -97,6 +97,7 @@ func (c *cloud) createImage(ctx context.Context, opts images.CreateOpts, path st
 type upload struct {
 	file *os.File // not embedded: its WriteTo would get around Read
 	size int64
+	done int64
 	hash hash.Hash
 	also io.Writer
 }
@@ -129,6 +130,9 @@ func (u *upload) Size() int64 { return u.size }
 // Read gives the next part of the file.
 func (u *upload) Read(b []byte) (int, error) {
 	n, err := u.file.Read(b)
+	if u.done += int64(n); u.done > u.size || err == io.EOF && u.done < u.size {
+		return 0, fmt.Errorf("%s changed while it was read", u.file.Name())
+	}
 	u.hash.Write(b[:n])
 	_, _ = u.also.Write(b[:n]) // progress only
 	return n, err

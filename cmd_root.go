@@ -48,7 +48,8 @@ func execute(ctx context.Context, root *cobra.Command) error {
 				return run(cmd, args)
 			}
 		} else if cmd.Run == nil && cmd.HasSubCommands() && cmd.HasParent() {
-			cmd.Args, cmd.RunE = cobra.ArbitraryArgs, helpOrRefuse
+			cmd.Args, cmd.RunE, cmd.DisableFlagsInUseLine = cobra.ArbitraryArgs, helpOrRefuse, true
+			cmd.SuggestionsMinimumDistance = 2
 		}
 	})
 	cmd, err := root.ExecuteContextC(ctx)

@@ -102,13 +102,12 @@ func (c *cloud) startServers(ctx context.Context, s *gophercloud.ServiceClient, 
 		if res.Err != nil {
 			return nil, doing("create servers "+opts.Name, res.Err)
 		}
-		var body struct {
-			Reservation string `json:"reservation_id"`
-		}
-		if err := res.ExtractInto(&body); err != nil || body.Reservation == "" {
+		body, _ := res.Body.(map[string]any)
+		id, _ := body["reservation_id"].(string)
+		if id == "" {
 			return nil, fmt.Errorf("create servers %s: they are made, but the answer does not say which: `kilonova server list` shows them", opts.Name)
 		}
-		return c.servers(ctx, reservation(body.Reservation))
+		return c.servers(ctx, reservation(id))
 	}
 	made, err := servers.Create(ctx, s, request, nil).Extract()
 	if err != nil {

@@ -10,20 +10,24 @@ import (
 	"golang.org/x/term"
 )
 
-// progress shows how far a transfer is: a bar on a terminal, else a line for each tenth. It is written to, as a second
-// reader of what is transferred. It is for one goroutine.
+// sayEvery is how often a transfer is heard of where there is no terminal.
+const sayEvery = 2 * time.Second
+
+// progress shows how far a transfer is: a bar on a terminal, else a line now and then. What is transferred is written to
+// it, too. It is for one goroutine.
 type progress struct {
 	to    io.Writer
 	label string
 	total int64
 	done  int64
-	tenth int64 // the last one that was told
+	said  time.Time
+	now   func() time.Time
 	bar   *progressbar.ProgressBar
 }
 
 // newProgress begins; total is in bytes.
 func newProgress(to io.Writer, label string, total int64) *progress {
-	p := &progress{to: to, label: label, total: total}
+	p := &progress{to: to, label: label, total: total, now: time.Now, said: time.Now()}
 	if f, ok := to.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		p.bar = progressbar.NewOptions64(total, progressbar.OptionSetWriter(to), progressbar.OptionSetDescription(label),
 			progressbar.OptionShowBytes(true), progressbar.OptionUseIECUnits(true), progressbar.OptionFullWidth(),
@@ -39,11 +43,9 @@ func (p *progress) Write(b []byte) (int, error) {
 		_ = p.bar.Add(len(b)) // a terminal that is gone does not end the transfer
 		return len(b), nil
 	}
-	if p.total > 0 {
-		if tenth := p.done * 10 / p.total; tenth > p.tenth {
-			p.tenth = tenth
-			fmt.Fprintf(p.to, "%s: %d %% of %s\n", p.label, tenth*10, bytesSize(p.total))
-		}
+	if now := p.now(); p.done == p.total || now.Sub(p.said) >= sayEvery {
+		p.said = now
+		fmt.Fprintf(p.to, "%s: %s of %s\n", p.label, bytesSize(p.done), bytesSize(p.total))
 	}
 	return len(b), nil
 }
