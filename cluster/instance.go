@@ -23,6 +23,7 @@ type Instance struct {
 	Placement   *Explanation  `json:"placement,omitempty"`
 	LaunchIndex int           `json:"launch_index,omitempty"` // counts those of one CreateInstances, from 0
 	Ports       []PortID      `json:"ports,omitempty"`        // in the order that the guest sees them
+	Images      []BootImage   `json:"images,omitempty"`       // what it boots from, as it was when it was made
 	Times       InstanceTimes `json:"times"`
 	Deleted     bool          `json:"deleted,omitempty"` // gone; kept for a while for listings
 }
@@ -56,6 +57,24 @@ type BootSource struct {
 	Properties map[string]string `json:"properties,omitempty"` // image properties
 	MinDiskGiB int64             `json:"min_disk_gib,omitempty"`
 	ConfigDrv  bool              `json:"config_drive,omitempty"` // asked for; a drive is always given
+}
+
+// BootPart says what an image is to an instance.
+type BootPart string
+
+// The parts that an instance can boot from.
+const (
+	BootDisk    BootPart = "disk"
+	BootKernel  BootPart = "kernel"
+	BootRamdisk BootPart = "ramdisk"
+)
+
+// BootImage is one image that an instance boots from.
+type BootImage struct {
+	Part   BootPart `json:"part"`
+	Image  ImageID  `json:"image"`
+	Root   Hash     `json:"root"`
+	Format string   `json:"format"` // Glance's disk_format
 }
 
 // Scheduling is what the user asked about where the instance goes.

@@ -85,32 +85,24 @@ func (b *blobs) fetch(ctx context.Context, root cluster.Hash, from []cluster.Nod
 }
 
 // Base implements reconcile.Images.
-func (b *blobs) Base(img *cluster.Image) (path, format string, ok bool) {
-	if img.Data == nil {
-		return "", "", false
-	}
-	format = baseFormat(img.Format.Disk)
+func (b *blobs) Base(img cluster.BootImage) (path, format string, ok bool) {
+	format = baseFormat(img.Format)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	path, ok = b.bases[baseKey{img.Data.Root, format}]
+	path, ok = b.bases[baseKey{img.Root, format}]
 	return path, format, ok
 }
 
 // Prepare implements reconcile.Images: the chunks come here, and become a file that disks can lie on.
-func (b *blobs) Prepare(ctx context.Context, img *cluster.Image, progress func(note string)) error {
-	root, format := img.Data.Root, baseFormat(img.Format.Disk)
-	said := int64(-1)
-	err := b.fetch(ctx, root, img.Data.Nodes, func(p chunk.Progress) {
-		if percent := p.Done * 100 / max(1, p.Total); percent/10 > said/10 || said < 0 {
-			said = percent
-			b.log.Info("fetch image", "image", img.ID, "percent", percent, "of", p.Total)
-			progress(fmt.Sprintf("fetching image %s: %d %%", img.ID, percent))
+func (b *blobs) Prepare(ctx context.Context, img cluster.BootImage, progress func(note string)) error {
+	format := baseFormat(img.Format)
+	path, err := b.store.Materialize(ctx, img.Root, format)
+	if errors.Is(err, chunk.ErrMissing) {
+		if err = b.fetch(ctx, img.Root, b.holders(img), b.teller(img, progress)); err != nil {
+			return err
 		}
-	})
-	if err != nil {
-		return err
+		path, err = b.store.Materialize(ctx, img.Root, format)
 	}
-	path, err := b.store.Materialize(ctx, root, format)
 	if errors.Is(err, chunk.ErrFull) {
 		return cluster.Errorf(cluster.NoRoom, "the disk of this node is full")
 	}
@@ -119,8 +111,35 @@ func (b *blobs) Prepare(ctx context.Context, img *cluster.Image, progress func(n
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.bases[baseKey{root, format}] = path
+	b.bases[baseKey{img.Root, format}] = path
 	return nil
+}
+
+// holders are the nodes that have an image: those that its record names, or, when the record is gone, any.
+func (b *blobs) holders(img cluster.BootImage) []cluster.NodeID {
+	view := b.view()
+	if rec, ok := view.Image(img.Image); ok && rec.Data != nil && rec.Data.Root == img.Root {
+		return rec.Data.Nodes
+	}
+	var all []cluster.NodeID
+	for n := range view.Nodes() {
+		all = append(all, n.ID)
+	}
+	return all
+}
+
+// teller tells of every tenth of a fetch, in the log and to the user.
+func (b *blobs) teller(img cluster.BootImage, progress func(note string)) func(chunk.Progress) {
+	said := int64(-1)
+	return func(p chunk.Progress) {
+		tenth := p.Done * 10 / max(1, p.Total)
+		if tenth == said {
+			return
+		}
+		said = tenth
+		b.log.Info("fetch image", "image", img.Image, "percent", tenth*10, "bytes", p.Total)
+		progress(fmt.Sprintf("fetching image %s: %d %%", img.Image, tenth*10))
+	}
 }
 
 // baseFormat is what qemu is told of an image: the formats of Amazon's three part images are raw.

@@ -19,11 +19,7 @@ func Guest(in *cluster.Instance, view *cluster.View, self cluster.NodeID, images
 		Properties: in.Spec.Boot.Properties,
 		Owner:      owner(in, view),
 	}
-	var err error
-	if g.Root, err = rootDisk(in, view, images); err != nil {
-		return g, err
-	}
-	if g.Kernel, err = kernel(in, view, images); err != nil {
+	if err := bootFrom(&g, in, images); err != nil {
 		return g, err
 	}
 	node, ok := view.Node(self)
@@ -39,6 +35,7 @@ func Guest(in *cluster.Instance, view *cluster.View, self cluster.NodeID, images
 		g.NICs = append(g.NICs, nic)
 		cards = append(cards, card)
 	}
+	var err error
 	g.ConfigDrive, err = configdrive.Files(metadata(in, node, cards))
 	if err != nil {
 		return g, fmt.Errorf("write the config drive of %s: %w", in.ID, err)
@@ -57,40 +54,25 @@ func owner(in *cluster.Instance, view *cluster.View) virt.Owner {
 	return o
 }
 
-// rootDisk names the base image. An instance whose image is gone from the image service keeps the overlay that it has.
-func rootDisk(in *cluster.Instance, view *cluster.View, images Images) (virt.RootDisk, error) {
-	d := virt.RootDisk{SizeGiB: in.Spec.Flavor.DiskGiB}
-	img, ok := view.Image(in.Spec.Image)
-	if !ok {
-		return d, nil
-	}
-	if d.Base, d.BaseFormat, ok = images.Base(img); !ok {
-		return d, cluster.Errorf(cluster.Unavailable, "image %s is not on this node yet", img.ID)
-	}
-	return d, nil
-}
-
-func kernel(in *cluster.Instance, view *cluster.View, images Images) (virt.Kernel, error) {
-	k := virt.Kernel{}
-	for _, part := range []struct {
-		id   cluster.ImageID
-		path *string
-	}{{in.Spec.Boot.Kernel, &k.Path}, {in.Spec.Boot.Ramdisk, &k.Ramdisk}} {
-		if part.id == "" {
-			continue
-		}
-		img, ok := view.Image(part.id)
+// bootFrom gives the guest its images: the disk that its own lies on, and what it boots with if the disk does not boot by
+// itself.
+func bootFrom(g *virt.Guest, in *cluster.Instance, images Images) error {
+	g.Root.SizeGiB = in.Spec.Flavor.DiskGiB
+	for _, img := range in.Images {
+		path, format, ok := images.Base(img)
 		if !ok {
-			return k, cluster.Errorf(cluster.NotFound, "image %s, which the instance boots with, is gone", part.id)
+			return cluster.Errorf(cluster.Unavailable, "image %s is not on this node yet", img.Image)
 		}
-		if *part.path, _, ok = images.Base(img); !ok {
-			return k, cluster.Errorf(cluster.Unavailable, "image %s is not on this node yet", part.id)
+		switch img.Part {
+		case cluster.BootDisk:
+			g.Root.Base, g.Root.BaseFormat = path, format
+		case cluster.BootKernel:
+			g.Kernel.Path, g.Kernel.Cmdline = path, in.Spec.Boot.Properties["os_command_line"]
+		case cluster.BootRamdisk:
+			g.Kernel.Ramdisk = path
 		}
 	}
-	if k.Path != "" {
-		k.Cmdline = in.Spec.Boot.Properties["os_command_line"]
-	}
-	return k, nil
+	return nil
 }
 
 // networkCard describes a port twice: to the hypervisor and to the guest.

@@ -70,12 +70,9 @@ func (j *job) run(ctx context.Context) outcome {
 
 // fetch brings the instance's images here. Its progress is the instance's note.
 func (j *job) fetch(ctx context.Context) error {
-	for _, img := range images(j.in, j.view) {
-		if img.Data == nil {
-			return cluster.Errorf(cluster.Invalid, "image %s has no data", img.ID)
-		}
+	for _, img := range j.in.Images {
 		if err := j.loop.Images.Prepare(ctx, img, j.progress); err != nil {
-			return fmt.Errorf("fetch image %s: %w", img.ID, err)
+			return fmt.Errorf("fetch image %s: %w", img.Image, err)
 		}
 	}
 	return nil

@@ -39,10 +39,10 @@ type Cluster interface {
 // Images puts base images on this node.
 type Images interface {
 	// Base returns where an image stands on this node's disk, and in what format; ok is false when it does not.
-	Base(img *cluster.Image) (path, format string, ok bool)
+	Base(img cluster.BootImage) (path, format string, ok bool)
 
 	// Prepare fetches an image until Base has it. It tells its progress in words.
-	Prepare(ctx context.Context, img *cluster.Image, progress func(note string)) error
+	Prepare(ctx context.Context, img cluster.BootImage, progress func(note string)) error
 }
 
 // Config is what a Loop is made of.

@@ -106,7 +106,7 @@ func (l *Loop) remember(id cluster.InstanceID) *memory {
 
 // desired is what the state wants of an instance, as virt.Diff asks it.
 func (l *Loop) desired(in *cluster.Instance, m *memory, view *cluster.View, now time.Time) virt.Desired {
-	d := virt.Desired{Stamp: stamp(in, view), Node: in.Node, Ready: l.ready(in, view)}
+	d := virt.Desired{Stamp: stamp(in, view), Node: in.Node, Ready: l.ready(in)}
 	if in.Status.VM == cluster.VMError && in.Status.Task == cluster.TaskNone {
 		return d // it waits for somebody to do something about it
 	}
@@ -138,26 +138,14 @@ func (l *Loop) politely(m *memory, now time.Time) virt.StopMode {
 	return virt.Shutdown
 }
 
-// ready tells whether every image that the instance boots from stands here. A domain that exists has its overlay, whose
-// base is here already.
-func (l *Loop) ready(in *cluster.Instance, view *cluster.View) bool {
-	for _, img := range images(in, view) {
+// ready tells whether every image that the instance boots from stands here.
+func (l *Loop) ready(in *cluster.Instance) bool {
+	for _, img := range in.Images {
 		if _, _, ok := l.Images.Base(img); !ok {
 			return false
 		}
 	}
 	return true
-}
-
-// images are the images that an instance boots from, as far as they are still recorded.
-func images(in *cluster.Instance, view *cluster.View) []*cluster.Image {
-	var out []*cluster.Image
-	for _, id := range []cluster.ImageID{in.Spec.Image, in.Spec.Boot.Kernel, in.Spec.Boot.Ramdisk} {
-		if img, ok := view.Image(id); ok {
-			out = append(out, img)
-		}
-	}
-	return out
 }
 
 func stamp(in *cluster.Instance, view *cluster.View) virt.Stamp {
@@ -184,7 +172,7 @@ func (l *Loop) dispatch(ctx context.Context, view *cluster.View, id cluster.Inst
 		l.quarantine(first)
 		return
 	case virt.ActionReport:
-		if in != nil && in.Node == l.Node && !l.ready(in, view) {
+		if in != nil && in.Node == l.Node && !l.ready(in) {
 			l.start(ctx, job{loop: l, in: in, view: view, prepare: true})
 			return
 		}

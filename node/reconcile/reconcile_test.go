@@ -136,13 +136,13 @@ type shelf struct {
 	fetches int
 }
 
-func (s *shelf) Base(*cluster.Image) (string, string, bool) {
+func (s *shelf) Base(cluster.BootImage) (string, string, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return "/base", "qcow2", !s.empty
 }
 
-func (s *shelf) Prepare(_ context.Context, _ *cluster.Image, progress func(string)) error {
+func (s *shelf) Prepare(_ context.Context, _ cluster.BootImage, progress func(string)) error {
 	progress("fetching image: 0 %")
 	time.Sleep(time.Second)
 	s.mu.Lock()
