@@ -66,7 +66,7 @@ func TestInstance_LivesAndDiesInNovasWords(t *testing.T) {
 	}
 
 	w.do(&DeleteInstance{ID: "a", Request: "req-d", User: root, Project: home})
-	in = w.wantState("a", VMActive, TaskDeleting, PowerRunning)
+	w.wantState("a", VMActive, TaskDeleting, PowerRunning)
 	w.do(&DeleteInstance{ID: "a"}) // again is not an error
 	w.reports("a", func(r *InstanceReport) { r.Gone = true })
 	if _, ok := w.s.View().Instance("a"); ok {

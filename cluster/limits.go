@@ -10,7 +10,7 @@ const (
 	maxLongText    = 64 << 10
 	maxID          = 64   // bytes of an ID other than a flavor's
 	maxTags        = 50   // as in Nova
-	maxTagLength   = 60   // as in Nova; 255 elsewhere is cut to the same
+	maxTagLength   = 60   // as in Nova and Neutron
 	maxProperties  = 256  // entries of properties and extra specs
 	maxPropertyLen = 4096 // characters of a property's value
 	maxUserData    = 64 << 10
