@@ -93,7 +93,7 @@ func (t *town) start(p *peer, verb string, args ...string) error {
 	}
 	defer log.Close()
 	p.cmd = exec.Command(t.binary, append([]string{"node", verb}, append(args,
-		"--bind", p.addr, "--name", p.name, "--data-dir", p.dir, "--config", "", "--driver", "sim", "--bridge", "lan=br0",
+		"--bind", p.addr, "--name", p.name, "--data-dir", p.dir, "--config", os.DevNull, "--driver", "sim", "--bridge", "lan=br0",
 		"--sim-vcpus", "100000", "--sim-memory-mib", "100000000", "--sim-disk-gib", "10000000", "--log-level", "warn")...)...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL} // Ctrl-C is for this program alone
