@@ -12,8 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-chi/chi/v5"
+
 	"github.com/kilonova/kilonova/cluster"
-	"github.com/kilonova/kilonova/httpapi"
 	"github.com/kilonova/kilonova/httpapi/compute"
 	"github.com/kilonova/kilonova/httpapi/rest"
 	"github.com/kilonova/kilonova/httpapi/rest/resttest"
@@ -41,9 +42,12 @@ const (
 func newLab(t testing.TB) *lab {
 	l := &lab{Cloud: resttest.NewCloud(t), t: t, console: "one\ntwo\nthree\n"}
 	quiet := slog.New(slog.DiscardHandler)
-	l.handler = httpapi.New(httpapi.Config{Log: quiet, Compute: compute.Router(compute.Config{
+	service := rest.Service{Name: "compute", Errors: rest.NovaErrors, Log: quiet}
+	router := chi.NewRouter()
+	router.Mount(compute.Path, service.Wrap(compute.Router(compute.Config{
 		Backend: l.Cloud, Verifier: l.Cloud, Console: l, Liveness: l, Log: quiet,
-	})})
+	})))
+	l.handler = router
 	now := cluster.At(time.Now())
 	l.image = l.addImage("tiny", l.Projs["admin"], cluster.Public)
 	for id, name := range map[string]string{nano: "m1.nano", micro: "m1.micro"} {

@@ -60,6 +60,7 @@ var serverPartRoutes = []route{
 	{get, "/servers/{server}/os-volume_attachments/{volume}", "os-volumes-attachments:show", reader, 0, never, (*call).showVolume},
 	{put, "/servers/{server}/os-volume_attachments/{volume}", "os-volumes-attachments:update", member, 0, never, (*call).showVolume},
 	{del, "/servers/{server}/os-volume_attachments/{volume}", "os-volumes-attachments:delete", member, 0, never, (*call).showVolume},
+	{get, "/servers/{server}/os-server-password", "os-server-password:show", reader, 0, never, (*call).showPassword},
 	{get, "/servers/{server}/migrations", "servers:migrations:index", admin, 23, never, emptyOfServer("migrations")},
 	{get, "/servers/{server}/migrations/{migration}", "servers:migrations:show", admin, 23, never, (*call).showServerMigration},
 }

@@ -71,6 +71,16 @@ func (c *call) showTopology() error {
 	return c.send(http.StatusOK, &j)
 }
 
+// showPassword is the password that a guest encrypted and posted, which none can here.
+func (c *call) showPassword() error {
+	if _, err := c.server(); err != nil {
+		return err
+	}
+	var j writer
+	j.open('{').field("password", "").close('}')
+	return c.send(http.StatusOK, &j)
+}
+
 func (c *call) showServerGroup() error {
 	return notFound("Instance group %s could not be found.", c.param("group"))
 }
