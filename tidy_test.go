@@ -45,7 +45,7 @@ func sources(t *testing.T) []*source {
 			return err
 		}
 		if d.IsDir() {
-			if base := d.Name(); name != "." && (strings.HasPrefix(base, ".") || base == "testdata" || base == "bin") {
+			if base := d.Name(); name != "." && (strings.HasPrefix(base, ".") || base == "testdata" || base == "bin" || base == "tmpdeps") {
 				return filepath.SkipDir
 			}
 			return nil
@@ -92,11 +92,12 @@ var layers = map[string][]string{
 	"node/reconcile":     {"cluster", "virt"},
 	"node":               {"cluster", "raftfsm", "gossip", "placement", "virt", "httpapi"},
 	"e2e":                {"cluster", "raftfsm", "gossip", "placement", "virt", "httpapi", "node"},
+	"packaging":          {},
 	".":                  {"cluster", "node", "httpapi/clusterapi"},
 }
 
 // testsMayAlso are imports of tests alone: suites and in-memory twins.
-var testsMayAlso = []string{"httpapi/rest/resttest", "virt/virttest", "raftfsm/rafttest", "gossip/gossiptest", "e2e/lab", "httpapi/identity"}
+var testsMayAlso = []string{"httpapi", "httpapi/rest/resttest", "virt/virttest", "raftfsm/rafttest", "gossip/gossiptest", "e2e/lab", "httpapi/identity"}
 
 func TestImports_ArrowsPointDown(t *testing.T) {
 	for _, s := range sources(t) {

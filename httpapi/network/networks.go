@@ -35,6 +35,8 @@ func (s *server) networkRoutes(r chi.Router) {
 	r.Put("/networks/{id}/tags", handle(http.StatusOK, s.tagNetwork))
 }
 
+// networkBody is what clients see.
+// tidy: as many fields as Neutron shows, in its order.
 type networkBody struct {
 	ID             cluster.NetworkID  `json:"id"`
 	Name           string             `json:"name"`

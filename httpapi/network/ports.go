@@ -38,6 +38,8 @@ type fixedIPBody struct {
 	Address string `json:"ip_address,omitempty"`
 }
 
+// portBody is what clients see.
+// tidy: as many fields as Neutron shows, in its order.
 type portBody struct {
 	ID             cluster.PortID    `json:"id"`
 	Name           string            `json:"name"`
@@ -58,15 +60,10 @@ type portBody struct {
 	QosPolicy      *string           `json:"qos_policy_id"`
 	Tags           []string          `json:"tags"`
 	CreatedAt      string            `json:"created_at"`
-	portStamp
-	*bindingBody
-}
-
-// portStamp is the rest of a port's attributes.
-type portStamp struct {
 	UpdatedAt      string            `json:"updated_at"`
 	RevisionNumber uint64            `json:"revision_number"`
 	ProjectID      cluster.ProjectID `json:"project_id"`
+	*bindingBody
 }
 
 // bindingBody is what only administrators see of a port.
@@ -82,8 +79,7 @@ func portItem(v *cluster.View, p *cluster.Port, c *rest.Caller) item {
 		ID: p.ID, Name: p.Name, NetworkID: p.Network, TenantID: p.Project, MAC: p.MAC, AdminStateUp: !p.Down, Status: "DOWN",
 		Device: p.Device, DeviceOwner: p.DeviceOwner, FixedIPs: []fixedIPBody{}, AddressPairs: []string{}, DHCPOptions: []string{},
 		SecurityGroups: []string{}, Description: p.Description, VNICType: "normal", PortSecurity: p.PortSecurity, Tags: orEmpty(p.Tags),
-		CreatedAt: rest.Nova(p.Created),
-		portStamp: portStamp{UpdatedAt: rest.Nova(p.Updated), RevisionNumber: p.Revision, ProjectID: p.Project},
+		CreatedAt: rest.Nova(p.Created), UpdatedAt: rest.Nova(p.Updated), RevisionNumber: p.Revision, ProjectID: p.Project,
 	}
 	host, active := binding(v, p)
 	if active && !p.Down {

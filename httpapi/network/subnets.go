@@ -29,6 +29,8 @@ func (s *server) subnetRoutes(r chi.Router) {
 	r.Put("/subnets/{id}/tags", handle(http.StatusOK, s.tagSubnet))
 }
 
+// subnetBody is what clients see.
+// tidy: as many fields as Neutron shows, in its order.
 type subnetBody struct {
 	ID             cluster.SubnetID      `json:"id"`
 	Name           string                `json:"name"`
