@@ -251,3 +251,43 @@ func TestInstancesOf_ListsNewestFirstAndPages(t *testing.T) {
 		t.Fatalf("behind b, which is gone: %s", got)
 	}
 }
+
+// What is left of a deleted instance is for listings. Its user's secrets are not.
+func TestDeleteInstance_LeavesNoSecrets(t *testing.T) {
+	w := newTown(t)
+	o := create("a", "")
+	o.Spec.UserData, o.Spec.AdminPass, o.Spec.PublicKey = []byte("secret"), "secret", "ssh"
+	w.do(o)
+	w.do(&DeleteInstance{ID: "a"})
+	in, _ := w.s.View().DeletedInstance("a")
+	if p := in.Spec; p.UserData != nil || p.AdminPass != "" || p.PublicKey != "" {
+		t.Fatalf("left is %+v", p)
+	}
+}
+
+// Somebody wrote an instance's ID into a port before the instance was made. The ID is not to be had any more.
+func TestCreateInstances_IDThatAPortNamesIsRefused(t *testing.T) {
+	w := newTown(t)
+	p := somePort("p", "p")
+	p.Device = "a"
+	w.do(&PutPort{Port: *p})
+	w.refuse(create("a", first), Conflict, "exists already")
+}
+
+// A user stops and starts an instance for ever. Only so many actions are kept, the newest.
+func TestSetPower_KeepsABoundedNumberOfActions(t *testing.T) {
+	w := newTown(t)
+	w.active("a")
+	for range maxActions {
+		w.do(&SetPower{ID: "a", Wanted: WantOn, Reboot: RebootHard})
+	}
+	n, kind := 0, ""
+	for a := range w.s.View().Actions("a") {
+		if n++; n == 1 {
+			kind = a.Kind
+		}
+	}
+	if n != maxActions || kind != "reboot" {
+		t.Fatalf("%d actions are kept, the oldest is %s", n, kind)
+	}
+}
