@@ -60,3 +60,38 @@ func hasProject(v *cluster.View, n int) bool {
 	_, ok := v.Project(cluster.ProjectID(hexID(1000 + n)))
 	return ok
 }
+
+// catalog is what instances need before they can be made, without limits.
+func catalog() []cluster.Op {
+	image := cluster.Image{
+		ID: "00000000-0000-4000-a000-000000000001", Owner: cluster.ProjectID(hexID(1)), Name: "debian",
+		Status: cluster.ImageActive, Visibility: cluster.Public,
+		Data: &cluster.ImageData{Root: cluster.Hash{1}, Size: 1, Nodes: []cluster.NodeID{nodeID(1)}},
+	}
+	quota := cluster.Quota{Project: cluster.ProjectID(hexID(1)), Limits: map[cluster.QuotaName]int64{
+		cluster.QuotaInstances: cluster.Unlimited, cluster.QuotaCores: cluster.Unlimited, cluster.QuotaRAM: cluster.Unlimited,
+	}}
+	return []cluster.Op{
+		&cluster.PutImage{Image: image}, &cluster.PutFlavor{Flavor: small()}, &cluster.PutQuota{Quota: quota},
+	}
+}
+
+func small() cluster.Flavor {
+	return cluster.Flavor{ID: "1", Name: "small", VCPUs: 1, MemoryMiB: 512, DiskGiB: 5, RxTxFactor: 1}
+}
+
+// create makes one instance as the API does for one POST.
+func create(n int) cluster.Command {
+	id := cluster.InstanceID(fmt.Sprintf("00000000-0000-4000-b000-%012d", n))
+	return cluster.Command{
+		ID: cluster.RequestID(fmt.Sprintf("req-create-%d", n)), Time: now + cluster.Time(n)*1e6,
+		Op: &cluster.CreateInstances{
+			Request: fmt.Sprintf("req-%d", n), Project: cluster.ProjectID(hexID(1)), User: cluster.UserID(hexID(1)),
+			Spec: cluster.Spec{
+				Image: "00000000-0000-4000-a000-000000000001", Flavor: small(),
+				Metadata: map[string]string{"role": "web"}, DiskConfig: "MANUAL",
+			},
+			Items: []cluster.NewInstance{{ID: id, Name: fmt.Sprintf("web-%d", n), Hostname: fmt.Sprintf("web-%d", n)}},
+		},
+	}
+}

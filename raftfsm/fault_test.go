@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -21,6 +22,13 @@ import (
 type brittle struct {
 	boltStore
 	broken *atomic.Bool
+}
+
+func (b brittle) SetUint64(key []byte, val uint64) error {
+	if b.broken.Load() {
+		return syscall.EIO
+	}
+	return b.boltStore.SetUint64(key, val)
 }
 
 func (b brittle) StoreLogs(logs []*raft.Log) error {
@@ -55,6 +63,7 @@ func fsyncErrorIsFatal(t *testing.T) {
 	if _, err := r.Barrier(context.Background()); err == nil {
 		t.Error("a node with a failed disk gave a read barrier")
 	}
+	time.Sleep(time.Minute) // raft would stand for election and panic, for it cannot store its term
 	l.stop(r)
 	r = l.open(1)
 	l.wait("it leads again", r.IsLeader)
@@ -62,6 +71,31 @@ func fsyncErrorIsFatal(t *testing.T) {
 		t.Error("after the restart the state is not what was acknowledged")
 	}
 	l.must(r, project(4))
+}
+
+// The term of a leader ends for a follower whose disk cannot store the next one. It stops, and does not panic.
+func TestFault_TermThatCannotBeStoredStopsTheNode(t *testing.T) {
+	synctest.Test(t, termThatCannotBeStoredStopsTheNode)
+}
+
+func termThatCannotBeStoredStopsTheNode(t *testing.T) {
+	l := newLab(t)
+	var broken atomic.Bool
+	l.tune = func(n int, c *Config) {
+		if n == 2 {
+			c.seams.wrapStore = func(s boltStore) boltStore { return brittle{s, &broken} }
+		}
+	}
+	leader := l.grow(3)
+	second, third := l.all()[1], l.all()[2]
+	broken.Store(true)
+	l.net.Cut(leader.addr, third.addr)
+	l.net.Cut(leader.addr, second.addr)
+	if err := <-second.fatal; !errors.Is(err, syscall.EIO) {
+		t.Errorf("the node died of %v", err)
+	}
+	l.net.HealAll()
+	l.leader(leader, third)
 }
 
 // The disk of a follower fails. The other two go on.
@@ -84,6 +118,7 @@ func followerWithFailedDiskStopsAlone(t *testing.T) {
 		t.Errorf("the node died of %v", err)
 	}
 	l.must(leader, project(2))
+	time.Sleep(time.Minute)
 	if l.all()[2].Err() != nil || leader.Err() != nil {
 		t.Error("the failure of one disk spread")
 	}
@@ -223,6 +258,8 @@ func stalledDiskHandsOver(t *testing.T) {
 	l := newLab(t)
 	var stalled atomic.Bool
 	thaw := make(chan struct{})
+	end := sync.OnceFunc(func() { close(thaw) })
+	defer end()
 	l.tune = func(n int, c *Config) {
 		if n != 1 {
 			return
@@ -245,7 +282,7 @@ func stalledDiskHandsOver(t *testing.T) {
 	if _, err := old.Propose(context.Background(), project(3)); cluster.CodeOf(err) != cluster.Unavailable {
 		t.Errorf("the stalled leader answered %v", err)
 	}
-	close(thaw)
+	end()
 	l.wait("the old leader follows", func() bool { p, ok := old.Leader(); return ok && p.ID == next.id })
 	l.same()
 }

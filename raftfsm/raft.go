@@ -198,9 +198,8 @@ func (r *Raft) close() error {
 	r.shut()
 	r.terms.end()
 	r.users.Wait()
-	err := r.trans.Close()
-	r.raft.Shutdown()
-	err = errors.Join(err, r.raft.Shutdown().Error())
+	gone := r.raft.Shutdown()
+	err := errors.Join(r.trans.Close(), gone.Error()) // without connections raft's goroutines end soon
 	r.terms.stop()
 	r.loops.Wait()
 	r.trans.wait()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -36,6 +37,9 @@ var errCorrupt = errors.New("corrupt")
 
 // logStore stands between raft and the disk. It seals entries and checks them, counts and times writes, and
 // turns the first error into the end of this replica: from then on every call fails.
+//
+// Raft takes a failed append as an answer, but panics when it cannot read an entry or store its term. The owner of
+// the replica is about to close it then, in good order, so those calls end raft's goroutine instead: see halt.
 //
 // It also keeps the commit index (raft.CommitTrackingLogStore), at no extra write, for fsm.replay.
 type logStore struct {
@@ -71,7 +75,7 @@ func (s *logStore) GetLog(index uint64, l *raft.Log) error {
 // get reads an entry and the commit index in its seal.
 func (s *logStore) get(index uint64, l *raft.Log) (commit uint64, err error) {
 	if err := s.fault.get(); err != nil {
-		return 0, err
+		return 0, s.halt(err)
 	}
 	err = s.disk.GetLog(index, l)
 	if errors.Is(err, raft.ErrLogNotFound) {
@@ -84,7 +88,7 @@ func (s *logStore) get(index uint64, l *raft.Log) (commit uint64, err error) {
 		commit, err = unseal(l)
 	}
 	if err != nil {
-		return 0, s.failed(fmt.Sprintf("read log entry %d", index), err)
+		return 0, s.halt(s.failed(fmt.Sprintf("read log entry %d", index), err))
 	}
 	return commit, nil
 }
@@ -138,12 +142,12 @@ func (s *logStore) knownCommit() (uint64, error) {
 
 // Set implements raft.StableStore.
 func (s *logStore) Set(key, val []byte) error {
-	return s.write("store "+string(key), func() error { return s.disk.Set(key, val) })
+	return s.halt(s.write("store "+string(key), func() error { return s.disk.Set(key, val) }))
 }
 
 // SetUint64 implements raft.StableStore.
 func (s *logStore) SetUint64(key []byte, val uint64) error {
-	return s.write("store "+string(key), func() error { return s.disk.SetUint64(key, val) })
+	return s.halt(s.write("store "+string(key), func() error { return s.disk.SetUint64(key, val) }))
 }
 
 // Get implements raft.StableStore.
@@ -173,6 +177,15 @@ func (s *logStore) write(what string, do func() error) error {
 	s.syncs.Add(syncsPerWrite)
 	s.observe(time.Since(start))
 	return nil
+}
+
+// halt ends the calling goroutine if err is not nil. While Open is on the stack it returns err: nobody is to be spared
+// a panic then, and Open makes an error of it.
+func (s *logStore) halt(err error) error {
+	if err != nil && s.fault.armed.Load() {
+		runtime.Goexit()
+	}
+	return err
 }
 
 func (s *logStore) failed(what string, err error) error {
