@@ -17,14 +17,14 @@ const maxBulk = 100
 // attributes are the fields of a request's object, kept raw so that what is absent, null and set can be told apart.
 type attributes map[string]json.RawMessage
 
-// single reads {"name": {...}}. Attributes that are not allowed are refused in Neutron's words.
+// single reads {"name": {...}}, for an update. Attributes that are not allowed are refused in Neutron's words.
 func single(r *http.Request, name string, allowed []string) (attributes, error) {
-	all, _, err := objects(r, name, allowed)
+	all, many, err := objects(r, name, allowed)
 	if err != nil {
 		return nil, err
 	}
-	if len(all) != 1 {
-		return nil, cluster.Errorf(cluster.Invalid, "Resource body required")
+	if many {
+		return nil, cluster.Errorf(cluster.Invalid, "Unable to find '%s' in request body", name)
 	}
 	return all[0], nil
 }
@@ -137,21 +137,46 @@ func (a attributes) owner(c *rest.Caller, kind string) (cluster.ProjectID, error
 	return cluster.ProjectID(project), nil
 }
 
-// adminOnly refuses attributes that only administrators may set.
+// adminOnly refuses attributes that only administrators may set. In a request that makes something, saying what is so
+// anyway is not setting it: clients send "shared": false.
 func (a attributes) adminOnly(c *rest.Caller, rule string, keys ...string) error {
+	making := strings.HasPrefix(rule, "create_")
 	for _, key := range keys {
-		if a.has(key) && !c.Admin() {
-			return &rest.HTTPError{Status: http.StatusForbidden, Code: cluster.Forbidden, Type: "PolicyNotAuthorized",
-				Message: "(rule:" + rule + " and rule:" + rule + ":" + key + ") is disallowed by policy"}
+		if !a.has(key) || c.Admin() || making && slices.Contains(nothings, string(bytes.TrimSpace(a[key]))) {
+			continue
+		}
+		return deniedAttribute(rule, key)
+	}
+	return nil
+}
+
+// nothings are the values that the attributes of administrators have when nobody sets them.
+var nothings = []string{"null", "false", `""`, "{}"}
+
+// deniedAttribute is the refusal of an attribute that the caller's roles do not allow.
+func deniedAttribute(rule, key string) error {
+	return &rest.HTTPError{Status: http.StatusForbidden, Code: cluster.Forbidden, Type: "PolicyNotAuthorized",
+		Message: "(rule:" + rule + " and rule:" + rule + ":" + key + ") is disallowed by policy"}
+}
+
+// readOnly refuses attributes that an update may not have.
+func (a attributes) readOnly(keys ...string) error {
+	for _, key := range keys {
+		if a.has(key) {
+			return cluster.Errorf(cluster.Invalid, "Cannot update read-only attribute %s", key)
 		}
 	}
 	return nil
 }
 
-// made replies to a request that made one thing or many.
-func made(name string, bodies []any, many bool) any {
-	if many {
-		return map[string]any{name + "s": bodies}
+// network is the network that a new subnet or port is on.
+func (a attributes) network() (string, error) {
+	id := ""
+	if err := a.text("network_id", &id, maxName); err != nil {
+		return "", err
 	}
-	return map[string]any{name: bodies[0]}
+	if id == "" {
+		return "", cluster.Errorf(cluster.Invalid, "Failed to parse request. Required attribute 'network_id' not specified")
+	}
+	return id, nil
 }

@@ -3,11 +3,11 @@ package network
 import (
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/go-chi/chi/v5"
 
 	"github.com/kilonova/kilonova/cluster"
-	"github.com/kilonova/kilonova/httpapi/rest"
 )
 
 // extension is a part of Neutron's API that is served.
@@ -62,10 +62,14 @@ type agent struct {
 	StartedAt      string         `json:"started_at"`
 	Heartbeat      string         `json:"heartbeat_timestamp"`
 	Description    *string        `json:"description"`
+	Synced         *bool          `json:"resources_synced"`
 	Zone           string         `json:"availability_zone"`
 	Alive          bool           `json:"alive"`
 	Configurations map[string]any `json:"configurations"`
 }
+
+// agentTime is how Neutron writes the times of agents, and of nothing else.
+func agentTime(t cluster.Time) string { return t.Std().UTC().Format(time.DateTime) }
 
 // listAgents shows each node as the agent that wires its bridges.
 func (s *server) listAgents(r *http.Request) (any, error) {
@@ -78,10 +82,13 @@ func (s *server) listAgents(r *http.Request) (any, error) {
 	}
 	var items []item
 	for n := range v.Nodes() {
-		up, since := s.Liveness.Liveness(n.ID)
+		up, heard := s.Liveness.Liveness(n.ID)
+		if up {
+			heard = time.Now()
+		}
 		a := agent{
 			ID: n.ID, Type: "Linux bridge agent", Binary: "kilonova", Topic: "N/A", Host: n.Name, AdminStateUp: !n.Service.Disabled,
-			CreatedAt: rest.Nova(n.Enrolled), StartedAt: rest.Nova(n.Enrolled), Heartbeat: rest.Nova(cluster.At(since)),
+			CreatedAt: agentTime(n.Enrolled), StartedAt: agentTime(n.Enrolled), Heartbeat: agentTime(cluster.At(heard)),
 			Zone: n.Zone, Alive: up, Configurations: map[string]any{"bridge_mappings": n.Bridges},
 		}
 		items = append(items, item{id: string(n.ID), body: a, values: map[string][]string{

@@ -17,6 +17,7 @@ type item struct {
 	id     string
 	body   any
 	values map[string][]string
+	tags   []string
 }
 
 // one is the values of an attribute that has one.
@@ -31,6 +32,9 @@ var notFilters = []string{"limit", "marker", "page_reverse", "sort_key", "sort_d
 func list(r *http.Request, name string, items []item) (any, error) {
 	q := r.URL.Query()
 	items = slices.DeleteFunc(items, func(i item) bool {
+		if !tagged(i, q) {
+			return true
+		}
 		for key, wanted := range q {
 			have, known := i.values[key]
 			if slices.Contains(notFilters, key) || !known {

@@ -32,7 +32,20 @@ func (s *server) networkRoutes(r chi.Router) {
 	r.Get("/networks/{id}", handle(http.StatusOK, s.showNetwork))
 	r.Put("/networks/{id}", handle(http.StatusOK, s.updateNetwork))
 	r.Delete("/networks/{id}", handle(http.StatusNoContent, s.deleteNetwork))
-	r.Put("/networks/{id}/tags", handle(http.StatusOK, s.tagNetwork))
+	s.tagRoutes(r, "/networks", func(r *http.Request, c *rest.Caller) ([]string, error) {
+		v, err := rest.View(r, s.Backend)
+		if err != nil {
+			return nil, err
+		}
+		n, err := findNetwork(v, c, chi.URLParam(r, "id"))
+		if err != nil {
+			return nil, err
+		}
+		return n.Tags, nil
+	}, func(r *http.Request, c *rest.Caller, change func([]string) []string) error {
+		_, err := s.changeNetwork(r, c, func(n *cluster.Network) error { n.Tags = change(n.Tags); return nil })
+		return err
+	})
 }
 
 // networkBody is what clients see.
@@ -85,10 +98,10 @@ func networkItem(v *cluster.View, n *cluster.Network, c *rest.Caller) item {
 	if c.Admin() {
 		b.providerBody = &providerBody{Type: "flat", Physical: n.Physical}
 	}
-	return item{id: string(n.ID), body: b, values: map[string][]string{
+	return item{id: string(n.ID), body: b, tags: n.Tags, values: map[string][]string{
 		"id": one(string(n.ID)), "name": one(n.Name), "tenant_id": one(string(n.Project)), "project_id": one(string(n.Project)),
 		"admin_state_up": flag(!n.Down), "status": one(b.Status), "shared": flag(n.Shared), "router:external": flag(n.External),
-		"description": one(n.Description), "tags": n.Tags, "provider:network_type": one("flat"), "provider:physical_network": one(n.Physical),
+		"description": one(n.Description), "provider:network_type": one("flat"), "provider:physical_network": one(n.Physical),
 		"port_security_enabled": flag(n.PortSecurity),
 	}}
 }
@@ -140,7 +153,7 @@ func (s *server) createNetworks(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var news []cluster.Network
+	var puts []cluster.Op
 	for _, a := range all {
 		n := cluster.Network{ID: cluster.NetworkID(rest.NewUUID()), MTU: defaultMTU, PortSecurity: true}
 		if n.Project, err = a.owner(c, "network"); err != nil {
@@ -152,30 +165,22 @@ func (s *server) createNetworks(r *http.Request) (any, error) {
 		if n.Physical, err = physical(v, n.Physical); err != nil {
 			return nil, err
 		}
-		news = append(news, n)
+		puts = append(puts, &cluster.PutNetwork{Network: n})
 	}
-	var bodies []any
-	for _, n := range news {
-		res, err := rest.Change(r, s.Backend, &cluster.PutNetwork{Network: n})
-		if err != nil {
-			return nil, err
-		}
-		body, err := s.networkNow(r, c, res)
-		if err != nil {
-			return nil, err
-		}
-		bodies = append(bodies, body)
-	}
-	return made("network", bodies, many), nil
+	return s.create(r, creation{
+		name: "network", many: many, puts: puts,
+		undo: func(id string) cluster.Op { return &cluster.DeleteNetwork{ID: cluster.NetworkID(id)} },
+		show: func(id string) (any, error) { return s.networkNow(r, c, id) },
+	})
 }
 
 // networkNow renders the network that a change made.
-func (s *server) networkNow(r *http.Request, c *rest.Caller, res cluster.Result) (any, error) {
+func (s *server) networkNow(r *http.Request, c *rest.Caller, id string) (any, error) {
 	v, err := rest.View(r, s.Backend)
 	if err != nil {
 		return nil, err
 	}
-	n, err := findNetwork(v, c, res.IDs[0])
+	n, err := findNetwork(v, c, id)
 	if err != nil {
 		return nil, err
 	}
@@ -212,13 +217,14 @@ func applyNetwork(a attributes, c *rest.Caller, n *cluster.Network, rule string)
 	if err != nil {
 		return err
 	}
-	up, kind, segment := !n.Down, "flat", 0
+	up, kind, segment, byDefault := !n.Down, "flat", 0, false
+	var hints []string
 	for _, err := range []error{
 		a.text("name", &n.Name, maxName), a.text("description", &n.Description, maxDescription),
 		a.boolean("admin_state_up", &up), a.boolean("shared", &n.Shared), a.boolean("router:external", &n.External),
 		a.boolean("port_security_enabled", &n.PortSecurity), read(a, "mtu", &n.MTU),
 		a.text("provider:network_type", &kind, maxName), a.text("provider:physical_network", &n.Physical, maxName),
-		read(a, "provider:segmentation_id", &segment),
+		read(a, "provider:segmentation_id", &segment), a.boolean("is_default", &byDefault), read(a, "availability_zone_hints", &hints),
 	} {
 		if err != nil {
 			return err
@@ -233,6 +239,8 @@ func applyNetwork(a attributes, c *rest.Caller, n *cluster.Network, rule string)
 		return invalid("network_type value '%s' not supported: networks here are flat", kind)
 	case segment != 0:
 		return invalid("segmentation_id specified for flat network")
+	case byDefault, len(hints) > 0:
+		return invalid("is_default and availability_zone_hints are not supported")
 	case n.MTU < minMTU || n.MTU > maxMTU:
 		return cluster.Errorf(cluster.Invalid, "Invalid input for mtu. Reason: '%d' is not between %d and %d.", n.MTU, minMTU, maxMTU)
 	}
@@ -248,13 +256,16 @@ func (s *server) updateNetwork(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := a.readOnly("tenant_id", "project_id", "availability_zone_hints"); err != nil {
+		return nil, err
+	}
 	return s.changeNetwork(r, c, func(n *cluster.Network) error { return applyNetwork(a, c, n, "update_network") })
 }
 
 // changeNetwork changes the network of the path, and replies with it.
 func (s *server) changeNetwork(r *http.Request, c *rest.Caller, change func(*cluster.Network) error) (any, error) {
 	res, err := rest.Update(r, s.Backend, func(v *cluster.View) (cluster.Op, error) {
-		n, err := ownNetwork(v, c, chi.URLParam(r, "id"), "update_network")
+		n, err := ownNetwork(v, c, chi.URLParam(r, "id"))
 		if err != nil {
 			return nil, err
 		}
@@ -270,15 +281,16 @@ func (s *server) changeNetwork(r *http.Request, c *rest.Caller, change func(*clu
 	if err != nil {
 		return nil, err
 	}
-	body, err := s.networkNow(r, c, res)
+	body, err := s.networkNow(r, c, res.IDs[0])
 	return map[string]any{"network": body}, err
 }
 
-// ownNetwork finds a network that the caller may change: it may see others, too.
-func ownNetwork(v *cluster.View, c *rest.Caller, id, rule string) (*cluster.Network, error) {
+// ownNetwork finds a network that the caller may change. One that it may only see is as good as not there: so Neutron
+// answers whoever tries to change it.
+func ownNetwork(v *cluster.View, c *rest.Caller, id string) (*cluster.Network, error) {
 	n, err := findNetwork(v, c, id)
 	if err == nil && !c.Sees(n.Project) {
-		err = denied(rule)
+		err = missing("Network", id)
 	}
 	return n, err
 }
@@ -288,30 +300,12 @@ func (s *server) deleteNetwork(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := ownNetwork(v, c, chi.URLParam(r, "id"), "delete_network")
+	n, err := ownNetwork(v, c, chi.URLParam(r, "id"))
 	if err != nil {
 		return nil, err
 	}
 	_, err = rest.Change(r, s.Backend, &cluster.DeleteNetwork{ID: n.ID})
 	return nil, typed(err, networkErrors)
-}
-
-// tagsBody is the body of the tags resources.
-type tagsBody struct {
-	Tags []string `json:"tags"`
-}
-
-func (s *server) tagNetwork(r *http.Request) (any, error) {
-	_, c, err := s.member(r)
-	if err != nil {
-		return nil, err
-	}
-	body, err := rest.DecodeStrict[tagsBody](r)
-	if err != nil {
-		return nil, err
-	}
-	_, err = s.changeNetwork(r, c, func(n *cluster.Network) error { n.Tags = body.Tags; return nil })
-	return body, err
 }
 
 // reader gives what a caller who may read needs.

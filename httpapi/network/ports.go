@@ -2,6 +2,7 @@ package network
 
 import (
 	"crypto/rand"
+	"encoding/json"
 	"net"
 	"net/http"
 	"net/netip"
@@ -30,90 +31,20 @@ func (s *server) portRoutes(r chi.Router) {
 	r.Get("/ports/{id}", handle(http.StatusOK, s.showPort))
 	r.Put("/ports/{id}", handle(http.StatusOK, s.updatePort))
 	r.Delete("/ports/{id}", handle(http.StatusNoContent, s.deletePort))
-	r.Put("/ports/{id}/tags", handle(http.StatusOK, s.tagPort))
-}
-
-type fixedIPBody struct {
-	Subnet  string `json:"subnet_id,omitempty"`
-	Address string `json:"ip_address,omitempty"`
-}
-
-// portBody is what clients see.
-// tidy: as many fields as Neutron shows, in its order.
-type portBody struct {
-	ID             cluster.PortID    `json:"id"`
-	Name           string            `json:"name"`
-	NetworkID      cluster.NetworkID `json:"network_id"`
-	TenantID       cluster.ProjectID `json:"tenant_id"`
-	MAC            string            `json:"mac_address"`
-	AdminStateUp   bool              `json:"admin_state_up"`
-	Status         string            `json:"status"`
-	Device         string            `json:"device_id"`
-	DeviceOwner    string            `json:"device_owner"`
-	FixedIPs       []fixedIPBody     `json:"fixed_ips"`
-	AddressPairs   []string          `json:"allowed_address_pairs"`
-	DHCPOptions    []string          `json:"extra_dhcp_opts"`
-	SecurityGroups []string          `json:"security_groups"`
-	Description    string            `json:"description"`
-	VNICType       string            `json:"binding:vnic_type"`
-	PortSecurity   bool              `json:"port_security_enabled"`
-	QosPolicy      *string           `json:"qos_policy_id"`
-	Tags           []string          `json:"tags"`
-	CreatedAt      string            `json:"created_at"`
-	UpdatedAt      string            `json:"updated_at"`
-	RevisionNumber uint64            `json:"revision_number"`
-	ProjectID      cluster.ProjectID `json:"project_id"`
-	*bindingBody
-}
-
-// bindingBody is what only administrators see of a port.
-type bindingBody struct {
-	Host    string         `json:"binding:host_id"`
-	Type    string         `json:"binding:vif_type"`
-	Details map[string]any `json:"binding:vif_details"`
-	Profile map[string]any `json:"binding:profile"`
-}
-
-func portItem(v *cluster.View, p *cluster.Port, c *rest.Caller) item {
-	b := portBody{
-		ID: p.ID, Name: p.Name, NetworkID: p.Network, TenantID: p.Project, MAC: p.MAC, AdminStateUp: !p.Down, Status: "DOWN",
-		Device: p.Device, DeviceOwner: p.DeviceOwner, FixedIPs: []fixedIPBody{}, AddressPairs: []string{}, DHCPOptions: []string{},
-		SecurityGroups: []string{}, Description: p.Description, VNICType: "normal", PortSecurity: p.PortSecurity, Tags: orEmpty(p.Tags),
-		CreatedAt: rest.Nova(p.Created), UpdatedAt: rest.Nova(p.Updated), RevisionNumber: p.Revision, ProjectID: p.Project,
-	}
-	host, active := binding(v, p)
-	if active && !p.Down {
-		b.Status = "ACTIVE"
-	}
-	if c.Admin() {
-		b.bindingBody = &bindingBody{Host: host, Type: "unbound", Details: map[string]any{}, Profile: map[string]any{}}
-		if host != "" {
-			b.Type, b.Details = "bridge", map[string]any{"port_filter": p.PortSecurity}
+	s.tagRoutes(r, "/ports", func(r *http.Request, c *rest.Caller) ([]string, error) {
+		v, err := rest.View(r, s.Backend)
+		if err != nil {
+			return nil, err
 		}
-	}
-	values := map[string][]string{
-		"id": one(string(p.ID)), "name": one(p.Name), "network_id": one(string(p.Network)), "tenant_id": one(string(p.Project)),
-		"project_id": one(string(p.Project)), "mac_address": one(p.MAC), "admin_state_up": flag(!p.Down), "status": one(b.Status),
-		"device_id": one(p.Device), "device_owner": one(p.DeviceOwner), "description": one(p.Description), "tags": p.Tags,
-		"binding:host_id": one(host),
-	}
-	for _, ip := range p.FixedIPs {
-		b.FixedIPs = append(b.FixedIPs, fixedIPBody{string(ip.Subnet), ip.Address})
-		values["fixed_ips"] = append(values["fixed_ips"], "subnet_id="+string(ip.Subnet)+",ip_address="+ip.Address)
-	}
-	return item{id: string(p.ID), body: b, values: values}
-}
-
-// binding is the node that the port's instance is on, and whether the instance runs.
-func binding(v *cluster.View, p *cluster.Port) (host string, active bool) {
-	in, ok := v.Instance(cluster.InstanceID(p.Device))
-	if !ok {
-		return "", false
-	}
-	if n, ok := v.Node(in.Node); ok {
-		host = n.Name
-	}
-	return host, in.Status.Power == cluster.PowerRunning
+		p, err := findPort(v, c, chi.URLParam(r, "id"))
+		if err != nil {
+			return nil, err
+		}
+		return p.Tags, nil
+	}, func(r *http.Request, c *rest.Caller, change func([]string) []string) error {
+		_, err := s.changePort(r, c, func(_ *cluster.View, p *cluster.Port) error { p.Tags = change(p.Tags); return nil })
+		return err
+	})
 }
 
 // findPort finds a port of the caller's project, or on one of its networks.
@@ -172,35 +103,28 @@ func (s *server) createPorts(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var news []cluster.Port
+	var puts []cluster.Op
 	for _, a := range all {
 		p, err := newPort(v, c, a)
 		if err != nil {
 			return nil, err
 		}
-		news = append(news, p)
+		puts = append(puts, &cluster.PutPort{Port: p})
 	}
-	var bodies []any
-	for _, p := range news {
-		res, err := rest.Change(r, s.Backend, &cluster.PutPort{Port: p})
-		if err != nil {
-			return nil, typed(err, portErrors)
-		}
-		body, err := s.portNow(r, c, res)
-		if err != nil {
-			return nil, err
-		}
-		bodies = append(bodies, body)
-	}
-	return made("port", bodies, many), nil
+	return s.create(r, creation{
+		name: "port", many: many, puts: puts,
+		undo: func(id string) cluster.Op { return &cluster.DeletePort{ID: cluster.PortID(id)} },
+		show: func(id string) (any, error) { return s.portNow(r, c, id) },
+		fail: func(err error) error { return typed(err, portErrors) },
+	})
 }
 
-func (s *server) portNow(r *http.Request, c *rest.Caller, res cluster.Result) (any, error) {
+func (s *server) portNow(r *http.Request, c *rest.Caller, id string) (any, error) {
 	v, err := rest.View(r, s.Backend)
 	if err != nil {
 		return nil, err
 	}
-	p, err := findPort(v, c, res.IDs[0])
+	p, err := findPort(v, c, id)
 	if err != nil {
 		return nil, err
 	}
@@ -213,20 +137,20 @@ func newPort(v *cluster.View, c *rest.Caller, a attributes) (cluster.Port, error
 	if p.Project, err = a.owner(c, "port"); err != nil {
 		return p, err
 	}
-	var network string
-	if err := a.text("network_id", &network, maxName); err != nil {
+	id, err := a.network()
+	if err != nil {
 		return p, err
 	}
-	n, err := findNetwork(v, c, network)
+	n, err := findNetwork(v, c, id)
 	if err != nil {
 		return p, err
 	}
 	p.Network, p.PortSecurity, p.MAC = n.ID, n.PortSecurity, NewMAC()
-	if !c.Sees(n.Project) { // on somebody else's network: only what placing an instance there needs
-		err = a.adminOnly(c, "create_port", "mac_address", "fixed_ips", "port_security_enabled")
-	}
-	if err != nil {
+	if err := a.adminOnly(c, "create_port", "mac_address"); err != nil && !c.Sees(n.Project) {
 		return p, err
+	}
+	if asked := []json.RawMessage(nil); a.has("fixed_ips") && json.Unmarshal(a["fixed_ips"], &asked) == nil && asked != nil && len(asked) == 0 {
+		return p, invalid("a port is made with addresses: take them off it with an update to no fixed_ips")
 	}
 	return p, applyPort(v, c, a, &p, "create_port")
 }
@@ -244,6 +168,11 @@ func NewMAC() string {
 func applyPort(v *cluster.View, c *rest.Caller, a attributes, p *cluster.Port, rule string) error {
 	if err := a.adminOnly(c, rule, "binding:host_id", "binding:profile"); err != nil {
 		return err
+	}
+	if n, ok := v.Network(p.Network); !ok || !c.Sees(n.Project) {
+		if err := onForeignNetwork(a, rule); err != nil {
+			return err
+		}
 	}
 	if err := unsupportedPort(a); err != nil {
 		return err
@@ -267,6 +196,24 @@ func applyPort(v *cluster.View, c *rest.Caller, a attributes, p *cluster.Port, r
 	return applyFixedIPs(v, a, p)
 }
 
+// onForeignNetwork refuses what only the owner of a network may choose for a port on it: its addresses, and to go
+// unfiltered. The subnet may be chosen by anybody.
+func onForeignNetwork(a attributes, rule string) error {
+	if a.has("port_security_enabled") && !a.null("port_security_enabled") {
+		return deniedAttribute(rule, "port_security_enabled")
+	}
+	var asked []fixedIPBody
+	if err := read(a, "fixed_ips", &asked); err != nil {
+		return err
+	}
+	for _, ip := range asked {
+		if ip.Address != "" {
+			return deniedAttribute(rule, "fixed_ips:ip_address")
+		}
+	}
+	return nil
+}
+
 // unsupportedPort refuses what would have no effect here.
 func unsupportedPort(a attributes) error {
 	for _, key := range []string{"allowed_address_pairs", "extra_dhcp_opts", "security_groups"} {
@@ -277,6 +224,17 @@ func unsupportedPort(a attributes) error {
 		if len(list) > 0 {
 			return invalid("%s are not supported", key)
 		}
+	}
+	host := ""
+	if err := a.text("binding:host_id", &host, maxName); err != nil {
+		return err
+	}
+	var profile map[string]any
+	if err := read(a, "binding:profile", &profile); err != nil {
+		return err
+	}
+	if host != "" || len(profile) > 0 {
+		return invalid("a port is where its server is: binding:host_id and binding:profile cannot be set")
 	}
 	vnic := "normal"
 	if err := a.text("binding:vnic_type", &vnic, maxName); err != nil {
@@ -339,10 +297,8 @@ func (s *server) updatePort(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, key := range []string{"network_id", "tenant_id", "project_id"} {
-		if a.has(key) {
-			return nil, cluster.Errorf(cluster.Invalid, "Cannot update read-only attribute %s", key)
-		}
+	if err := a.readOnly("network_id", "tenant_id", "project_id"); err != nil {
+		return nil, err
 	}
 	if err := a.adminOnly(c, "update_port", "mac_address"); err != nil {
 		return nil, err
@@ -356,6 +312,9 @@ func (s *server) changePort(r *http.Request, c *rest.Caller, change func(*cluste
 		if err != nil {
 			return nil, err
 		}
+		if !c.Sees(p.Project) { // the owner of the network sees its ports, and may remove them
+			return nil, missing("Port", string(p.ID))
+		}
 		next := p.Clone()
 		if err := change(v, next); err != nil {
 			return nil, err
@@ -365,7 +324,7 @@ func (s *server) changePort(r *http.Request, c *rest.Caller, change func(*cluste
 	if err != nil {
 		return nil, typed(err, portErrors)
 	}
-	body, err := s.portNow(r, c, res)
+	body, err := s.portNow(r, c, res.IDs[0])
 	return map[string]any{"port": body}, err
 }
 
@@ -380,17 +339,4 @@ func (s *server) deletePort(r *http.Request) (any, error) {
 	}
 	_, err = rest.Change(r, s.Backend, &cluster.DeletePort{ID: p.ID})
 	return nil, typed(err, map[cluster.Code]string{cluster.Conflict: "PortInUse"})
-}
-
-func (s *server) tagPort(r *http.Request) (any, error) {
-	_, c, err := s.member(r)
-	if err != nil {
-		return nil, err
-	}
-	body, err := rest.DecodeStrict[tagsBody](r)
-	if err != nil {
-		return nil, err
-	}
-	_, err = s.changePort(r, c, func(_ *cluster.View, p *cluster.Port) error { p.Tags = body.Tags; return nil })
-	return body, err
 }

@@ -2,7 +2,6 @@ package network
 
 import (
 	"net/http"
-	"net/netip"
 
 	"github.com/go-chi/chi/v5"
 
@@ -26,7 +25,20 @@ func (s *server) subnetRoutes(r chi.Router) {
 	r.Get("/subnets/{id}", handle(http.StatusOK, s.showSubnet))
 	r.Put("/subnets/{id}", handle(http.StatusOK, s.updateSubnet))
 	r.Delete("/subnets/{id}", handle(http.StatusNoContent, s.deleteSubnet))
-	r.Put("/subnets/{id}/tags", handle(http.StatusOK, s.tagSubnet))
+	s.tagRoutes(r, "/subnets", func(r *http.Request, c *rest.Caller) ([]string, error) {
+		v, err := rest.View(r, s.Backend)
+		if err != nil {
+			return nil, err
+		}
+		n, err := findSubnet(v, c, chi.URLParam(r, "id"))
+		if err != nil {
+			return nil, err
+		}
+		return n.Tags, nil
+	}, func(r *http.Request, c *rest.Caller, change func([]string) []string) error {
+		_, err := s.changeSubnet(r, c, func(n *cluster.Subnet) error { n.Tags = change(n.Tags); return nil })
+		return err
+	})
 }
 
 // subnetBody is what clients see.
@@ -55,13 +67,6 @@ type subnetBody struct {
 	ProjectID      cluster.ProjectID     `json:"project_id"`
 }
 
-func ipVersion(cidr string) int {
-	if p, err := netip.ParsePrefix(cidr); err == nil && p.Addr().Is6() {
-		return 6
-	}
-	return 4
-}
-
 func subnetItem(n *cluster.Subnet) item {
 	b := subnetBody{
 		ID: n.ID, Name: n.Name, TenantID: n.Project, ProjectID: n.Project, NetworkID: n.Network, IPVersion: ipVersion(n.CIDR),
@@ -79,10 +84,10 @@ func subnetItem(n *cluster.Subnet) item {
 	if b.IPVersion == 6 {
 		version = "6"
 	}
-	return item{id: string(n.ID), body: b, values: map[string][]string{
+	return item{id: string(n.ID), body: b, tags: n.Tags, values: map[string][]string{
 		"id": one(string(n.ID)), "name": one(n.Name), "tenant_id": one(string(n.Project)), "project_id": one(string(n.Project)),
 		"network_id": one(string(n.Network)), "ip_version": one(version), "cidr": one(n.CIDR), "gateway_ip": one(n.Gateway),
-		"enable_dhcp": flag(n.DHCP), "description": one(n.Description), "tags": n.Tags,
+		"enable_dhcp": flag(n.DHCP), "description": one(n.Description),
 	}}
 }
 
@@ -134,35 +139,32 @@ func (s *server) createSubnets(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var news []cluster.Subnet
+	var puts []cluster.Op
 	for _, a := range all {
 		n, err := newSubnet(v, c, a)
 		if err != nil {
 			return nil, err
 		}
-		news = append(news, n)
+		puts = append(puts, &cluster.PutSubnet{Subnet: n})
 	}
-	var bodies []any
-	for _, n := range news {
-		res, err := rest.Change(r, s.Backend, &cluster.PutSubnet{Subnet: n})
-		if err != nil {
-			return nil, typed(err, map[cluster.Code]string{cluster.Conflict: "InvalidInput", cluster.Invalid: "InvalidInput"})
-		}
-		body, err := s.subnetNow(r, c, res)
-		if err != nil {
-			return nil, err
-		}
-		bodies = append(bodies, body)
-	}
-	return made("subnet", bodies, many), nil
+	return s.create(r, creation{
+		name: "subnet", many: many, puts: puts, fail: subnetRefusal,
+		undo: func(id string) cluster.Op { return &cluster.DeleteSubnet{ID: cluster.SubnetID(id)} },
+		show: func(id string) (any, error) { return s.subnetNow(r, c, id) },
+	})
 }
 
-func (s *server) subnetNow(r *http.Request, c *rest.Caller, res cluster.Result) (any, error) {
+// subnetRefusal gives Neutron's names. What conflicts is a pool with another, or a range with another that came between.
+func subnetRefusal(err error) error {
+	return typed(err, map[cluster.Code]string{cluster.Conflict: "OverlappingAllocationPools", cluster.Invalid: "InvalidInput"})
+}
+
+func (s *server) subnetNow(r *http.Request, c *rest.Caller, id string) (any, error) {
 	v, err := rest.View(r, s.Backend)
 	if err != nil {
 		return nil, err
 	}
-	n, err := findSubnet(v, c, res.IDs[0])
+	n, err := findSubnet(v, c, id)
 	if err != nil {
 		return nil, err
 	}
@@ -177,14 +179,18 @@ func newSubnet(v *cluster.View, c *rest.Caller, a attributes) (cluster.Subnet, e
 	if n.Project, err = a.owner(c, "subnet"); err != nil {
 		return n, err
 	}
-	var network string
-	if err := a.text("network_id", &network, maxName); err != nil {
+	id, err := a.network()
+	if err != nil {
 		return n, err
 	}
-	if _, err := ownNetwork(v, c, network, "create_subnet"); err != nil {
+	network, err := findNetwork(v, c, id)
+	if err != nil {
 		return n, err
 	}
-	n.Network = cluster.NetworkID(network)
+	if !c.Sees(network.Project) {
+		return n, denied("create_subnet")
+	}
+	n.Network = network.ID
 	var cidr string
 	version := 0
 	if err := a.text("cidr", &cidr, maxName); err != nil {
@@ -198,6 +204,9 @@ func newSubnet(v *cluster.View, c *rest.Caller, a attributes) (cluster.Subnet, e
 		return n, err
 	}
 	n.CIDR = prefix.String()
+	if err := checkOverlap(v, &n, prefix); err != nil {
+		return n, err
+	}
 	if !a.has("gateway_ip") && roomy(prefix) {
 		n.Gateway = prefix.Addr().Next().String()
 	}
@@ -208,56 +217,6 @@ func newSubnet(v *cluster.View, c *rest.Caller, a attributes) (cluster.Subnet, e
 		n.Pools = defaultPools(prefix, n.Gateway)
 	}
 	return n, nil
-}
-
-// parseCIDR reads a range. Bits beyond the prefix are dropped, as Neutron does.
-func parseCIDR(cidr string, version int) (netip.Prefix, error) {
-	p, err := netip.ParsePrefix(cidr)
-	switch {
-	case cidr == "":
-		return p, cluster.Errorf(cluster.Invalid, "Bad subnets request: a subnetpool must be specified in the absence of a cidr.")
-	case err != nil || p.Addr().Is4In6():
-		return p, cluster.Errorf(cluster.Invalid, "Invalid input for cidr. Reason: '%s' is not a valid IP subnet.", clip(cidr))
-	case version != 0 && version != ipVersion(p.String()):
-		return p, invalid("cidr '%s' does not match the ip_version '%d'", cidr, version)
-	}
-	return p.Masked(), nil
-}
-
-// roomy tells whether a range has an address for a gateway beside others.
-func roomy(p netip.Prefix) bool { return p.Addr().BitLen()-p.Bits() >= 2 }
-
-// defaultPools are all the addresses of a range but the gateway's, and for IPv4 the network's and the broadcast one.
-func defaultPools(p netip.Prefix, gateway string) []cluster.AddressPool {
-	first, last := p.Addr(), lastOf(p)
-	if roomy(p) {
-		first = first.Next()
-		if p.Addr().Is4() {
-			last = last.Prev()
-		}
-	}
-	gw, err := netip.ParseAddr(gateway)
-	if err != nil || gw.Less(first) || last.Less(gw) {
-		return pool(nil, first, last)
-	}
-	return pool(pool(nil, first, gw.Prev()), gw.Next(), last)
-}
-
-func pool(pools []cluster.AddressPool, first, last netip.Addr) []cluster.AddressPool {
-	if !first.IsValid() || !last.IsValid() || last.Less(first) {
-		return pools
-	}
-	return append(pools, cluster.AddressPool{Start: first.String(), End: last.String()})
-}
-
-// lastOf is the last address of a range.
-func lastOf(p netip.Prefix) netip.Addr {
-	b := p.Addr().AsSlice()
-	for bit := p.Bits(); bit < len(b)*8; bit++ {
-		b[bit/8] |= 1 << (7 - bit%8)
-	}
-	a, _ := netip.AddrFromSlice(b)
-	return a
 }
 
 // applySubnet reads the attributes of a request that may change later, too.
@@ -288,36 +247,6 @@ func applySubnet(a attributes, n *cluster.Subnet) error {
 	return canonicalSubnet(n)
 }
 
-// canonicalSubnet writes every address as the state keeps it.
-func canonicalSubnet(n *cluster.Subnet) error {
-	addresses := []*string{}
-	if n.Gateway != "" {
-		addresses = append(addresses, &n.Gateway)
-	}
-	for i := range n.Pools {
-		addresses = append(addresses, &n.Pools[i].Start, &n.Pools[i].End)
-	}
-	for i := range n.DNS {
-		addresses = append(addresses, &n.DNS[i])
-	}
-	for i := range n.Routes {
-		p, err := netip.ParsePrefix(n.Routes[i].Destination)
-		if err != nil {
-			return cluster.Errorf(cluster.Invalid, "Invalid input for host_routes. Reason: '%s' is not a valid IP subnet.", clip(n.Routes[i].Destination))
-		}
-		n.Routes[i].Destination = p.Masked().String()
-		addresses = append(addresses, &n.Routes[i].NextHop)
-	}
-	for _, a := range addresses {
-		parsed, err := netip.ParseAddr(*a)
-		if err != nil {
-			return cluster.Errorf(cluster.Invalid, "'%s' is not a valid IP address.", clip(*a))
-		}
-		*a = parsed.String()
-	}
-	return nil
-}
-
 func (s *server) updateSubnet(r *http.Request) (any, error) {
 	_, c, err := s.member(r)
 	if err != nil {
@@ -327,17 +256,15 @@ func (s *server) updateSubnet(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, key := range []string{"cidr", "network_id", "ip_version", "tenant_id", "project_id"} {
-		if a.has(key) {
-			return nil, cluster.Errorf(cluster.Invalid, "Cannot update read-only attribute %s", key)
-		}
+	if err := a.readOnly("cidr", "network_id", "ip_version", "tenant_id", "project_id"); err != nil {
+		return nil, err
 	}
 	return s.changeSubnet(r, c, func(n *cluster.Subnet) error { return applySubnet(a, n) })
 }
 
 func (s *server) changeSubnet(r *http.Request, c *rest.Caller, change func(*cluster.Subnet) error) (any, error) {
 	res, err := rest.Update(r, s.Backend, func(v *cluster.View) (cluster.Op, error) {
-		n, err := ownSubnet(v, c, chi.URLParam(r, "id"), "update_subnet")
+		n, err := ownSubnet(v, c, chi.URLParam(r, "id"))
 		if err != nil {
 			return nil, err
 		}
@@ -348,16 +275,17 @@ func (s *server) changeSubnet(r *http.Request, c *rest.Caller, change func(*clus
 		return &cluster.PutSubnet{Subnet: *next}, nil
 	})
 	if err != nil {
-		return nil, typed(err, map[cluster.Code]string{cluster.Conflict: "InvalidInput", cluster.Invalid: "InvalidInput"})
+		return nil, subnetRefusal(err)
 	}
-	body, err := s.subnetNow(r, c, res)
+	body, err := s.subnetNow(r, c, res.IDs[0])
 	return map[string]any{"subnet": body}, err
 }
 
-func ownSubnet(v *cluster.View, c *rest.Caller, id, rule string) (*cluster.Subnet, error) {
+// ownSubnet is to subnets what ownNetwork is to networks.
+func ownSubnet(v *cluster.View, c *rest.Caller, id string) (*cluster.Subnet, error) {
 	n, err := findSubnet(v, c, id)
 	if err == nil && !c.Sees(n.Project) {
-		err = denied(rule)
+		err = missing("Subnet", id)
 	}
 	return n, err
 }
@@ -367,23 +295,10 @@ func (s *server) deleteSubnet(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := ownSubnet(v, c, chi.URLParam(r, "id"), "delete_subnet")
+	n, err := ownSubnet(v, c, chi.URLParam(r, "id"))
 	if err != nil {
 		return nil, err
 	}
 	_, err = rest.Change(r, s.Backend, &cluster.DeleteSubnet{ID: n.ID})
 	return nil, typed(err, subnetErrors)
-}
-
-func (s *server) tagSubnet(r *http.Request) (any, error) {
-	_, c, err := s.member(r)
-	if err != nil {
-		return nil, err
-	}
-	body, err := rest.DecodeStrict[tagsBody](r)
-	if err != nil {
-		return nil, err
-	}
-	_, err = s.changeSubnet(r, c, func(n *cluster.Subnet) error { n.Tags = body.Tags; return nil })
-	return body, err
 }
