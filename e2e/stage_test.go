@@ -19,7 +19,7 @@ const binaryEnv = "KILONOVA_BIN"
 
 const (
 	// stageTimeout bounds a whole test, its cluster's making included.
-	stageTimeout = 6 * time.Minute
+	stageTimeout = 8 * time.Minute
 	pollEvery    = 250 * time.Millisecond
 	logLines     = 40 // of each daemon, shown after a failure
 )
