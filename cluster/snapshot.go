@@ -159,6 +159,7 @@ func (in *recordReader) state() (*State, error) {
 	if end, err := in.number(1); err != nil || end != endOfSections {
 		return nil, fmt.Errorf("%w: no end mark behind the last section: %w", ErrCorrupt, err)
 	}
+	s.forgetFeed()
 	return s, in.finish()
 }
 

@@ -9,6 +9,7 @@ import "github.com/tidwall/btree"
 type tables struct {
 	authority *Authority
 	meta      meta
+	feed      feed // part of no comparison
 
 	nodeTables
 	identityTables

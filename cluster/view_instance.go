@@ -46,6 +46,11 @@ func (v *View) TombstonesOn(id NodeID) iter.Seq[*Tombstone] {
 	return prefixed(&v.t.tombstones, string(id)+sep)
 }
 
+// Tombstone finds what tells a node to remove an instance's disks.
+func (v *View) Tombstone(node NodeID, id InstanceID) (*Tombstone, bool) {
+	return v.t.tombstones.Get(nodeKey(node, id))
+}
+
 // Actions yields what was done to an instance, oldest first. They stay as long as the instance's record does.
 func (v *View) Actions(id InstanceID) iter.Seq[*Action] {
 	return prefixed(&v.t.actions, string(id)+sep)

@@ -4,6 +4,7 @@ func nodeKey(n NodeID, i InstanceID) string { return key(string(n), string(i)) }
 
 // putInstance stores an instance. Its ID, project and time of creation never change.
 func (s *State) putInstance(in *Instance) {
+	s.t.feed.note(s.t.meta.Index, in.ID)
 	old, had := s.t.instances.Set(in.ID, in)
 	if !had {
 		s.t.byProject.Set(projectKey(in.Project, in), in.ID)
@@ -17,6 +18,7 @@ func (s *State) putInstance(in *Instance) {
 }
 
 func (s *State) dropInstance(in *Instance) {
+	s.t.feed.note(s.t.meta.Index, in.ID)
 	s.t.instances.Delete(in.ID)
 	s.t.byProject.Delete(projectKey(in.Project, in))
 	s.t.byProject.Delete(projectKey("", in))
@@ -56,6 +58,7 @@ func (s *State) allocate(id NodeID, more Resources) {
 }
 
 func (s *State) putTombstone(t *Tombstone) {
+	s.t.feed.note(s.t.meta.Index, t.Instance)
 	old, had := s.t.tombstones.Set(nodeKey(t.Node, t.Instance), t)
 	if had {
 		s.allocate(old.Node, Resources{}.Sub(old.Resources))
@@ -64,6 +67,7 @@ func (s *State) putTombstone(t *Tombstone) {
 }
 
 func (s *State) dropTombstone(t *Tombstone) {
+	s.t.feed.note(s.t.meta.Index, t.Instance)
 	s.t.tombstones.Delete(nodeKey(t.Node, t.Instance))
 	s.allocate(t.Node, Resources{}.Sub(t.Resources))
 }
