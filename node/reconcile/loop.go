@@ -15,7 +15,9 @@ import (
 // How often and how much.
 const (
 	relistEvery   = 10 * time.Second       // events may be lost
-	relistPause   = 100 * time.Millisecond // between two listings asked for by events
+	relistPause   = 100 * time.Millisecond // between two listings asked for by events, at least
+	relistShare   = 50                     // a listing asked for by events waits this many times as long as the last one took
+	takenAtOnce   = 256                    // events and results between two passes
 	callTimeout   = 30 * time.Second       // one call of the driver
 	startTimeout  = 60 * time.Second       // building or starting
 	shutdownGrace = 60 * time.Second       // Nova's shutdown_timeout: then the power is cut
@@ -70,7 +72,11 @@ type Loop struct {
 	memory   map[cluster.InstanceID]*memory
 	dirty    map[cluster.InstanceID]struct{}
 	resume   map[cluster.InstanceID]struct{} // ran when the host went down, and do not run yet
-	listed   time.Time                       // when the hypervisor was listed last; zero: it has to be
+	seen     *cluster.View                   // what known is from
+	surveyed time.Time                       // when every instance was looked at last
+	listed   time.Time                       // when the hypervisor was listed last
+	listing  time.Duration                   // how long that took
+	relistAt time.Time                       // when it is listed next
 	answered bool                            // the hypervisor was listed once
 	alarms   map[cluster.InstanceID]time.Time
 	rebooted bool // the host was booted since LastKnown, and resume is not filled yet
@@ -134,20 +140,37 @@ func (l *Loop) Run(ctx context.Context) {
 		view, changed := l.Cluster.Latest()
 		l.list(ctx)
 		wake := l.pass(ctx, view)
-		timer := time.NewTimer(wake)
+		if !l.wait(ctx, changed, wake) {
+			return
+		}
+	}
+}
+
+// wait returns when another pass is due, with everything that came until then taken in, or false when ctx has ended.
+func (l *Loop) wait(ctx context.Context, changed <-chan struct{}, wake time.Duration) bool {
+	timer := time.NewTimer(wake)
+	defer timer.Stop()
+	select {
+	case <-changed:
+	case e := <-l.Driver.Events():
+		l.hint(e)
+	case o := <-l.done:
+		l.finish(o)
+	case <-timer.C:
+	case <-ctx.Done():
+		return false
+	}
+	for range takenAtOnce {
 		select {
-		case <-changed:
 		case e := <-l.Driver.Events():
 			l.hint(e)
 		case o := <-l.done:
 			l.finish(o)
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return
+		default:
+			return true
 		}
-		timer.Stop()
 	}
+	return true
 }
 
 // catchUp waits until this node has seen everything that was acknowledged: what an old log says may have been moved
@@ -172,10 +195,9 @@ func (l *Loop) hint(e virt.Event) {
 	if e.ID != "" {
 		l.dirty[e.ID] = struct{}{}
 	}
-	if time.Since(l.listed) > relistPause {
-		l.listed = time.Time{}
-	} else { // soon enough: an event is a hint, and many come at once
-		l.listed = l.listed.Add(-relistEvery + relistPause)
+	soonest := l.listed.Add(max(relistPause, relistShare*l.listing)) // an event is a hint, and many come at once
+	if soonest.Before(l.relistAt) {
+		l.relistAt = soonest
 	}
 }
 
@@ -195,7 +217,8 @@ func (l *Loop) drain() {
 // list observes the hypervisor when that is due. Without an answer the old picture stays, and nothing is concluded
 // from it that was not so before.
 func (l *Loop) list(ctx context.Context) {
-	if time.Since(l.listed) < relistEvery {
+	start := time.Now()
+	if start.Before(l.relistAt) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
@@ -203,7 +226,7 @@ func (l *Loop) list(ctx context.Context) {
 	domains, err := l.Driver.Domains(ctx)
 	if err != nil {
 		l.Log.Warn("list the domains", "err", err)
-		l.listed = time.Now().Add(-relistEvery + retryAfter)
+		l.relistAt = time.Now().Add(retryAfter)
 		return
 	}
 	first := !l.answered
@@ -230,6 +253,7 @@ func (l *Loop) list(ctx context.Context) {
 		}
 	}
 	l.observed, l.listed, l.answered = fresh, time.Now(), true
+	l.listing, l.relistAt = l.listed.Sub(start), l.listed.Add(relistEvery)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	maps.DeleteFunc(l.quarantined, func(id cluster.InstanceID, _ string) bool { _, there := fresh[id]; return !there })

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"iter"
 	"time"
 
 	"github.com/kilonova/kilonova/cluster"
@@ -33,15 +34,13 @@ func (l *Loop) pass(ctx context.Context, view *cluster.View) time.Duration {
 		if in, ok := view.Instance(id); ok && in.Node != "" && in.Wanted != cluster.WantDeleted {
 			w.Instances = append(w.Instances, l.desired(in, m, view, now))
 		}
-	}
-	for t := range view.TombstonesOn(l.Node) {
-		if _, ok := l.dirty[t.Instance]; ok {
+		if t, ok := view.Tombstone(l.Node, id); ok {
 			w.Tombstones = append(w.Tombstones, virt.Tombstone{Instance: t.Instance, Node: t.Node, Epoch: t.Epoch})
 		}
 	}
 	l.carryOut(ctx, view, virt.Diff(w, domains))
 	l.settleDirty(view, now)
-	return max(min(wake, l.listed.Add(relistEvery).Sub(now)), time.Millisecond)
+	return max(min(wake, l.relistAt.Sub(now)), time.Millisecond)
 }
 
 // ring makes the instances dirty whose alarm is due, and returns how long until the next one.
@@ -58,8 +57,41 @@ func (l *Loop) ring(now time.Time) time.Duration {
 	return next
 }
 
-// notice marks what changed in the state since the last pass.
+// notice marks what changed in the state since the last pass. What the view remembers as changed is looked at each time, and now and then
+// everything.
 func (l *Loop) notice(view *cluster.View) {
+	recent := l.seen != nil && time.Since(l.surveyed) < relistEvery
+	if recent && view == l.seen {
+		return
+	}
+	var changed iter.Seq[cluster.InstanceID]
+	if recent {
+		changed, recent = view.InstancesChanged(l.seen.Index())
+	}
+	l.seen = view
+	if !recent {
+		l.survey(view)
+		return
+	}
+	for id := range changed {
+		in, ok := view.Instance(id)
+		here := ok && in.Node == l.Node
+		_, dead := view.Tombstone(l.Node, id)
+		if here {
+			l.known[id] = in
+		} else if _, was := l.known[id]; was {
+			delete(l.known, id)
+			l.dirty[id] = struct{}{}
+		}
+		if here || dead {
+			l.dirty[id] = struct{}{}
+		}
+	}
+}
+
+// survey is notice without a memory: it compares every instance.
+func (l *Loop) survey(view *cluster.View) {
+	l.surveyed = time.Now()
 	here := make(map[cluster.InstanceID]*cluster.Instance, len(l.known))
 	for in := range view.InstancesOn(l.Node) {
 		here[in.ID] = in
