@@ -94,7 +94,7 @@ func TestPort_AddressesByName(t *testing.T) {
 	sub := a.subnet("demo", n, `"cidr":"10.0.0.0/24"`)
 	foreign := a.subnet("demo", other, `"cidr":"10.9.0.0/24"`)
 	for attributes, want := range map[string]string{
-		`"fixed_ips":[{"ip_address":"10.0.0.50"}]`: "10.0.0.50",
+		`"fixed_ips":[{"ip_address":"10.0.0.50"}]`:                                  "10.0.0.50",
 		fmt.Sprintf(`"fixed_ips":[{"subnet_id":%q,"ip_address":"10.0.0.51"}]`, sub): "10.0.0.51",
 		fmt.Sprintf(`"fixed_ips":[{"subnet_id":%q}]`, sub):                          "10.0.0.2",
 	} {

@@ -67,7 +67,7 @@ func portItem(v *cluster.View, p *cluster.Port, c *rest.Caller) item {
 		"id": one(string(p.ID)), "name": one(p.Name), "network_id": one(string(p.Network)), "tenant_id": one(string(p.Project)),
 		"project_id": one(string(p.Project)), "mac_address": one(p.MAC), "admin_state_up": flag(!p.Down), "status": one(b.Status),
 		"device_id": one(p.Device), "device_owner": one(p.DeviceOwner), "description": one(p.Description),
-		"binding:host_id": one(host),
+		"binding:host_id": one(host), "fixed_ips": nil, // a filter that a port without addresses does not pass
 	}
 	for _, ip := range p.FixedIPs {
 		b.FixedIPs = append(b.FixedIPs, fixedIPBody{string(ip.Subnet), ip.Address})
