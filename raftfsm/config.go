@@ -35,12 +35,10 @@ const (
 	logCacheEntries = 128
 
 	// A snapshot is taken when snapshotThreshold entries came since the last, looked at every
-	// snapshotInterval to twice that. Replaying that many entries takes well below a second.
+	// snapshotInterval to twice that. Replaying that many entries takes well below a second. As many stay after a
+	// snapshot, so that a follower that was away for a while needs no snapshot.
 	snapshotThreshold = 8192
-	snapshotInterval  = 30 * time.Second
-
-	// trailingLogs stay after a snapshot, so that a follower that was away for a while needs no snapshot.
-	trailingLogs = 8192
+	snapshotInterval  = 5 * time.Second
 
 	// snapshotsKept is how many snapshots stay on disk.
 	snapshotsKept = 2
@@ -98,6 +96,10 @@ type Config struct {
 	Log    *slog.Logger   // nil: discarded
 	Timing Timing
 
+	// SnapshotEvery is after how many entries of the log the next snapshot is taken; as many stay for followers
+	// that were away. Fewer make the log smaller and late followers take snapshots sooner. 0: 8192.
+	SnapshotEvery uint64
+
 	// Metrics registers kilonova_raft_* collectors until Close. nil: none.
 	Metrics prometheus.Registerer
 
@@ -116,9 +118,9 @@ type Config struct {
 type seams struct {
 	wrapStore func(boltStore) boltStore // the log's disk
 	touch     func(path string) error   // the canary's write
-	snapEvery uint64                    // snapshotThreshold
+	snapEvery uint64                    // SnapshotEvery
 	snapCheck time.Duration             // snapshotInterval
-	trailing  uint64                    // trailingLogs
+	trailing  uint64                    // entries that stay after a snapshot
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -140,8 +142,11 @@ func (c Config) withDefaults() (Config, error) {
 	if c.seams.touch == nil {
 		c.seams.touch = touch
 	}
+	if c.SnapshotEvery == 0 {
+		c.SnapshotEvery = snapshotThreshold
+	}
 	if c.seams.snapEvery == 0 {
-		c.seams.snapEvery, c.seams.trailing = snapshotThreshold, trailingLogs
+		c.seams.snapEvery, c.seams.trailing = c.SnapshotEvery, c.SnapshotEvery
 	}
 	if c.seams.snapCheck == 0 {
 		c.seams.snapCheck = snapshotInterval

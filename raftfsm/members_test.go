@@ -91,6 +91,26 @@ func leaderHandsOverFirst(t *testing.T) {
 	l.must(next, project(1))
 }
 
+// The leader's node is removed from the cluster. It may not vote any more, so it hands over by itself, and whoever
+// leads then can take the log from it.
+func TestRemoveNode_LeaderThatWasRemovedHandsOver(t *testing.T) {
+	synctest.Test(t, leaderThatWasRemovedHandsOver)
+}
+
+func leaderThatWasRemovedHandsOver(t *testing.T) {
+	l := newLab(t)
+	old := l.grow(4)
+	l.must(old, cluster.Command{Time: now, Op: &cluster.RemoveNode{ID: old.id}})
+	next := l.leader(l.all()[1:]...)
+	if err := next.RemoveMember(context.Background(), old.id); err != nil {
+		t.Fatal(err)
+	}
+	l.must(next, project(1))
+	if n := len(next.Members()); n != 3 {
+		t.Errorf("%d members are left", n)
+	}
+}
+
 // One of three nodes is dead and the operator removes a second, healthy one. The last could not go on alone.
 func TestRemoveMember_LastHealthyMajorityIsKept(t *testing.T) {
 	synctest.Test(t, lastHealthyMajorityIsKept)

@@ -186,6 +186,33 @@ func barrierDeposedLeaderFails(t *testing.T) {
 	}
 }
 
+// All three nodes lose their power and come back in another order, one of them late. Everything acknowledged is there,
+// and the cluster serves as soon as two are back.
+func TestOpen_PowerLossOfAllNodesLosesNothing(t *testing.T) {
+	synctest.Test(t, powerLossOfAllNodesLosesNothing)
+}
+
+func powerLossOfAllNodesLosesNothing(t *testing.T) {
+	l := newLab(t)
+	leader := l.grow(3)
+	for i := range 50 {
+		l.must(leader, project(i))
+	}
+	for _, r := range l.all() {
+		l.stop(r)
+	}
+	third, second := l.open(3), l.open(2)
+	next := l.leader(third, second)
+	for i := range 50 {
+		if !hasProject(next.View(), i) {
+			t.Errorf("project %d was acknowledged and is gone", i)
+		}
+	}
+	l.must(next, project(50))
+	l.open(1)
+	l.same()
+}
+
 // A member asks the leader for a barrier and waits for it: it then sees what the leader acknowledged, even when the
 // newest entry of the log is not a command.
 func TestBarrier_FollowerSeesWhatWasAcknowledgedBefore(t *testing.T) {
@@ -221,6 +248,40 @@ func barrierFollowerSeesWhatWasAcknowledgedBefore(t *testing.T) {
 	defer cancel()
 	if err := leader.WaitApplied(ctx, index); err != nil {
 		t.Errorf("after an election the barrier's index %d does not come to view: %v", index, err)
+	}
+}
+
+// An entry is committed, and a follower shows it already, while the leader itself has not applied it. A barrier taken
+// now must wait for it, or of two reads, one after the other, the second could see less.
+func TestBarrier_WaitsForWhatIsCommittedAndNotYetApplied(t *testing.T) {
+	synctest.Test(t, waitsForWhatIsCommittedAndNotYetApplied)
+}
+
+func waitsForWhatIsCommittedAndNotYetApplied(t *testing.T) {
+	l := newLab(t)
+	leader := l.grow(3)
+	time.Sleep(5 * time.Second) // until the last change of the voters is committed
+	before := leader.fsm.latest.Load()
+	l.must(leader, project(1))
+	after := leader.fsm.latest.Load()
+	leader.fsm.publish(before.view, before.seen) // as if it were slow
+	done := make(chan uint64, 1)
+	go func() {
+		index, err := leader.Barrier(context.Background())
+		if err != nil {
+			t.Error(err)
+		}
+		done <- index
+	}()
+	time.Sleep(time.Second)
+	select {
+	case index := <-done:
+		t.Errorf("the barrier allows reads at %d; %d is committed", index, after.seen)
+	default:
+		leader.fsm.publish(after.view, after.seen)
+		if index := <-done; index != after.view.Index() {
+			t.Errorf("the barrier gives %d, not %d", index, after.view.Index())
+		}
 	}
 }
 
