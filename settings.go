@@ -43,6 +43,7 @@ func (s *settings) addFlags(cmd *cobra.Command) {
 	f.StringVar(&s.voter, "voter", "auto", "part in the agreement: auto, never or prefer")
 	f.StringVar(&s.apiTLS, "api-tls", "on", "HTTPS on the API: on, or off for loopback addresses")
 	f.DurationVar(&s.cfg.TokenLife, "token-life", s.cfg.TokenLife, "how long API tokens last")
+	f.Uint64Var(&s.cfg.SnapshotEvery, "snapshot-entries", 0, "entries of the log from one snapshot of the state to the next (default 8192)")
 	f.StringVar(&s.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringArrayVar(&s.bridges, "bridge", nil, "provider network and its Linux bridge, e.g. lan=br0; may be given more than once")
 	h := &s.cfg.Hypervisor

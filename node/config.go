@@ -40,8 +40,10 @@ type Config struct {
 	Bridges    map[string]string // provider network label -> Linux bridge
 	APITLS     bool
 	TokenLife  time.Duration
-	Log        *slog.Logger
-	Version    string
+
+	SnapshotEvery uint64 // entries of the log from one snapshot of the state to the next; 0: raftfsm's default
+	Log           *slog.Logger
+	Version       string
 }
 
 // Hypervisor says what runs the guests.

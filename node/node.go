@@ -121,12 +121,6 @@ func (n *node) openWire() error {
 	d := &directory{
 		creds: peernet.NewCredentials(leaf, authority),
 		known: map[cluster.NodeID]string{n.id.Node: n.cfg.Bind},
-		view: func() *cluster.View {
-			if n.state == nil {
-				return nil
-			}
-			return n.state.raft.View()
-		},
 	}
 	for _, p := range n.id.Peers {
 		d.known[p.Node] = p.Address
@@ -143,13 +137,14 @@ func (n *node) openState() error {
 	raft, err := raftfsm.Open(raftfsm.Config{
 		ID: n.id.Node, Addr: n.cfg.at(PeerPort), Dir: n.dir.file(raftDir),
 		Stream: raftStream{n.wire.port.Proto(peernet.ProtoRaft), n.wire.directory},
-		Log:    n.cfg.Log, Metrics: n.metrics,
+		Log:    n.cfg.Log, Metrics: n.metrics, SnapshotEvery: n.cfg.SnapshotEvery,
 		OnLead:  n.lead,
 		OnFatal: func(err error) { n.fail(fmt.Errorf("the replicated state cannot go on: %w", err)) },
 	})
 	if err != nil {
 		return fmt.Errorf("open the replicated state: %w", err)
 	}
+	n.wire.directory.raft.Store(raft)
 	a := &agreement{raft: raft, peers: n.wire.client, self: n.id.Node, log: n.cfg.Log}
 	a.barrier = newSharedBarrier(a.readIndex)
 	n.members = &members{agreement: a, self: n.id.Node, started: time.Now()}
@@ -265,7 +260,7 @@ func (n *node) run(ctx context.Context) error {
 	wg.Go(func() { n.host.inventory.run(ctx) })
 	wg.Go(func() { n.host.images.sweep(ctx, n.state.Read) })
 	wg.Go(func() { n.renew(ctx) })
-	wg.Go(func() { n.watchRemoval(ctx) })
+	wg.Go(func() { n.watchMembers(ctx) })
 	notifySystemd("READY=1")
 	n.cfg.Log.Info("serving", "node", n.id.Node, "name", n.cfg.Name, "api", n.cfg.at(APIPort), "cluster", n.id.ClusterID)
 	select {
@@ -277,22 +272,6 @@ func (n *node) run(ctx context.Context) error {
 		notifySystemd("STOPPING=1")
 		n.cfg.Log.Info("stopping; instances go on running")
 		return nil
-	}
-}
-
-// watchRemoval ends the node when the state says that it was taken out.
-func (n *node) watchRemoval(ctx context.Context) {
-	for {
-		view, changed := n.state.raft.Latest()
-		if view.WasRemoved(n.id.Node) {
-			n.fail(errRemoved)
-			return
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return
-		}
 	}
 }
 
