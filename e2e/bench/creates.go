@@ -20,7 +20,7 @@ const (
 	maxSyncsPerCreate   = 0.1
 
 	creators        = 64
-	profileDuration = 10 // seconds
+	profileDuration = 12 // seconds
 )
 
 // measureCreates has many clients create servers, each in a request of its own, first through all nodes in turn, then through the
@@ -38,8 +38,6 @@ func measureCreates(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	stopProfiles := b.profile(ctx, t)
-	defer stopProfiles()
 	for _, through := range []struct {
 		name string
 		urls []string
@@ -64,13 +62,15 @@ func (b *bench) runCreates(ctx context.Context, through string, t *town, s *scen
 	}
 	at := t.admin.at(leader.url())
 	defer at.close()
-	var rates, syncs, cpu []float64
+	wait := b.profile(ctx, t)
+	defer wait()
+	var rates, syncs, batches, cpu []float64
 	w, err := startWatch(b.dir, t.pids())
 	if err != nil {
 		return err
 	}
 	for range b.runs {
-		before, err := at.metric(ctx, "kilonova_raft_syncs_total")
+		before, err := at.logWork(ctx)
 		if err != nil {
 			return err
 		}
@@ -79,7 +79,7 @@ func (b *bench) runCreates(ctx context.Context, through string, t *town, s *scen
 		if err != nil {
 			return err
 		}
-		after, err := at.metric(ctx, "kilonova_raft_syncs_total")
+		after, err := at.logWork(ctx)
 		if err != nil {
 			return err
 		}
@@ -89,7 +89,8 @@ func (b *bench) runCreates(ctx context.Context, through string, t *town, s *scen
 		}
 		n := float64(b.creates)
 		rates = append(rates, n/took.Seconds())
-		syncs = append(syncs, (after-before)/n)
+		syncs = append(syncs, (after.syncs-before.syncs)/n)
+		batches = append(batches, n/(after.entries-before.entries))
 		cpu = append(cpu, millis(all)/n)
 		if err := t.waitActive(ctx); err != nil {
 			return err
@@ -100,9 +101,23 @@ func (b *bench) runCreates(ctx context.Context, through string, t *town, s *scen
 	b.add(
 		figure{Name: name("creates"), Unit: "/s", Values: rates, Limit: minCreatesPerSecond, AtLeast: true, During: during},
 		figure{Name: name("fdatasync of the leader per create"), Values: syncs, Limit: maxSyncsPerCreate, During: during},
+		figure{Name: name("creates per log entry"), Values: batches, During: during},
 		figure{Name: name("processor time of three nodes per create"), Unit: "ms", Values: cpu, During: during},
 	)
 	return nil
+}
+
+// logWork is what a leader has done for the log since its start.
+type logWork struct {
+	syncs, entries float64
+}
+
+func (c *client) logWork(ctx context.Context) (w logWork, err error) {
+	if w.syncs, err = c.metric(ctx, "kilonova_raft_syncs_total"); err != nil {
+		return w, err
+	}
+	w.entries, err = c.metric(ctx, "kilonova_raft_entry_commands_count")
+	return w, err
 }
 
 // load is many clients, each with a kept connection to every node that it uses.
