@@ -4,34 +4,52 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
+	"sync/atomic"
 
 	"github.com/kilonova/kilonova/cluster"
 	"github.com/kilonova/kilonova/node/peernet"
 	"github.com/kilonova/kilonova/raftfsm"
 )
 
-// directory finds peers and says who may be one. It is made before Raft is open, which is when view is set.
+// directory finds peers and says who may be one. It is made before the replica is open, because Raft speaks over the
+// peer port.
 type directory struct {
 	creds *peernet.Credentials
 	known map[cluster.NodeID]string // addresses from the enrolment, for a node that has no state yet
-	view  func() *cluster.View
+	raft  atomic.Pointer[raftfsm.Raft]
 }
 
-// trusts is peernet.Trust: the nodes of the state. A node without a state trusts its cluster's authority.
+// trusts is peernet.Trust. The authority signs a certificate only for a machine whose enrolment is committed, so who shows one is
+// a member unless it was removed. That this node has no record of it does not count: the record may be further on in the log
+// than this node is, and a leader that joined while this node was away has to be let in to bring it.
+//
+// A removed node stays trusted as long as Raft counts it as a member: a leader that leaves hands over before it goes.
 func (d *directory) trusts(id cluster.NodeID) bool {
-	view := d.view()
-	if view == nil || view.Authority() == nil {
-		return true
+	raft := d.raft.Load()
+	if raft == nil {
+		return false // who was removed is not known yet; the other side comes again
 	}
-	_, ok := view.Node(id)
-	return ok
+	return !raft.View().WasRemoved(id) || inRaft(raft, id)
+}
+
+func inRaft(raft *raftfsm.Raft, id cluster.NodeID) bool {
+	return slices.ContainsFunc(raft.Members(), func(m raftfsm.Member) bool { return m.ID == id })
 }
 
 // address is where a node's peer port is.
 func (d *directory) address(id cluster.NodeID) (string, error) {
-	if view := d.view(); view != nil {
-		if n, ok := view.Node(id); ok {
+	if raft := d.raft.Load(); raft != nil {
+		if n, ok := raft.View().Node(id); ok {
 			return hostPort(n.Address, PeerPort), nil
+		}
+		for _, m := range raft.Members() { // the leader may have joined after what this node has seen
+			if m.ID == id {
+				return m.Addr, nil
+			}
+		}
+		if leader, ok := raft.Leader(); ok && leader.ID == id {
+			return leader.Addr, nil
 		}
 	}
 	if a, ok := d.known[id]; ok {

@@ -3,7 +3,6 @@ package peernet
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"net"
 	"sync/atomic"
@@ -23,13 +22,14 @@ const (
 // handshakeTimeout bounds how long a connection may take to prove itself.
 const handshakeTimeout = 10 * time.Second
 
-// Trust tells whether a node is a member. A node that knows nothing yet (it has just enrolled) trusts every
-// certificate of its authority.
+// Trust tells whether a node that showed a certificate of the authority may be talked to right now. It is asked in
+// every handshake, and again by Cut.
 type Trust func(cluster.NodeID) bool
 
 // Credentials are a node's certificate and authority. They can be replaced while in use.
 type Credentials struct {
 	current atomic.Pointer[credentials]
+	live    live
 }
 
 type credentials struct {
@@ -116,7 +116,18 @@ func (c *Credentials) Dial(ctx context.Context, addr, proto string, node cluster
 		conn.Close()
 		return nil, fmt.Errorf("dial peer %s: it is node %s, not %s", addr, found, node)
 	}
-	return conn, nil
+	return c.keep(conn, found, trust)
+}
+
+// keep counts a proved connection among the open ones. A node that was removed between the handshake and this is found
+// here; one that is removed later, by Cut.
+func (c *Credentials) keep(conn net.Conn, node cluster.NodeID, trust Trust) (net.Conn, error) {
+	kept := c.live.add(conn, node)
+	if !trust(node) {
+		_ = kept.Close()
+		return nil, fmt.Errorf("node %s is not a member of this cluster", node)
+	}
+	return kept, nil
 }
 
 // DialJoin opens a connection to a node of a cluster that is known only by its authority's fingerprint, and returns
@@ -139,12 +150,7 @@ func DialJoin(ctx context.Context, addr string, pin cluster.Hash) (net.Conn, *pk
 	return conn, authority, nil
 }
 
-// NodeOf tells which node is at the other end of a verified connection.
-func NodeOf(s *tls.ConnectionState) cluster.NodeID {
-	if s == nil || len(s.PeerCertificates) == 0 {
-		return ""
-	}
-	return cluster.NodeID(leafNode(s.PeerCertificates[0]))
+// nodeOf tells which node is at the other end of a verified connection.
+func nodeOf(s tls.ConnectionState) cluster.NodeID {
+	return cluster.NodeID(s.PeerCertificates[0].Subject.CommonName)
 }
-
-func leafNode(c *x509.Certificate) string { return c.Subject.CommonName }

@@ -6,16 +6,26 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 )
 
 // maxHandshakes bounds the connections that have not proved themselves yet. Further ones wait in the kernel.
-const maxHandshakes = 64
+const maxHandshakes = 256
+
+// maxPerSource is how many of them may come from one address, so that one machine alone cannot keep the others out. A node
+// that forwards many requests at once needs a good many.
+const maxPerSource = 128
+
+// joinPatience is how long a machine that wants to join waits for the handler when many do. Members wait for longer.
+const joinPatience = time.Second
 
 // Port is the open peer port.
 type Port struct {
 	listener net.Listener
+	creds    *Credentials
+	trust    Trust
 	config   *tls.Config
 	log      *slog.Logger
 	protos   map[string]*protoListener
@@ -23,6 +33,9 @@ type Port struct {
 	done     chan struct{}
 	once     sync.Once
 	wg       sync.WaitGroup
+
+	mu      sync.Mutex
+	sources map[netip.Addr]int // handshakes under way
 }
 
 // Listen opens the peer port on an address such as 192.0.2.11:7443. Connections are handed to the listener of
@@ -34,6 +47,9 @@ func Listen(addr string, c *Credentials, trust Trust, log *slog.Logger) (*Port, 
 	}
 	p := &Port{
 		listener: l,
+		creds:    c,
+		trust:    trust,
+		sources:  map[netip.Addr]int{},
 		config:   c.serverConfig(trust),
 		log:      log,
 		protos:   map[string]*protoListener{},
@@ -82,54 +98,90 @@ func (p *Port) accept() {
 				return
 			}
 		}
+		source, ok := p.enter(conn)
+		if !ok {
+			conn.Close()
+			continue
+		}
 		select {
 		case p.slots <- struct{}{}:
 		case <-p.done:
 			conn.Close()
 			return
 		}
-		p.wg.Add(1)
-		go p.admit(conn)
+		p.wg.Go(func() {
+			defer p.leave(source)
+			p.admit(conn)
+		})
+	}
+}
+
+// enter counts a connection to its source, unless that has as many as it may.
+func (p *Port) enter(conn net.Conn) (netip.Addr, bool) {
+	from, err := netip.ParseAddrPort(conn.RemoteAddr().String())
+	if err != nil {
+		return netip.Addr{}, true
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.sources[from.Addr()] >= maxPerSource {
+		return netip.Addr{}, false
+	}
+	p.sources[from.Addr()]++
+	return from.Addr(), true
+}
+
+// leave makes room for the next connection, of its source and of all.
+func (p *Port) leave(source netip.Addr) {
+	<-p.slots
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.sources[source]--; p.sources[source] <= 0 {
+		delete(p.sources, source)
 	}
 }
 
 // admit does the handshake and hands the connection over.
 func (p *Port) admit(raw net.Conn) {
-	defer p.wg.Done()
-	conn := tls.Server(raw, p.config)
 	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
-	p.wg.Add(1)
-	go func() {
-		defer p.wg.Done()
+	defer cancel()
+	p.wg.Go(func() {
 		select {
 		case <-p.done:
 			cancel()
 		case <-ctx.Done():
 		}
-	}()
-	err := conn.HandshakeContext(ctx)
-	defer func() { cancel(); <-p.slots }()
-	if err != nil {
+	})
+	conn := tls.Server(raw, p.config)
+	if err := conn.HandshakeContext(ctx); err != nil {
 		p.log.Info("refused on the peer port", "from", raw.RemoteAddr().String(), "err", err)
 		raw.Close()
 		return
 	}
-	proto := conn.ConnectionState().NegotiatedProtocol
-	l, ok := p.protos[proto]
+	state := conn.ConnectionState()
+	l, ok := p.protos[state.NegotiatedProtocol]
 	if !ok {
 		conn.Close()
 		return
 	}
-	var out net.Conn = conn
-	if proto == ProtoJoin {
+	var out net.Conn
+	if state.NegotiatedProtocol == ProtoJoin {
 		out = struct{ net.Conn }{conn} // net/http serves no TLS connection with an ALPN that it does not know
+		time.AfterFunc(joinPatience, cancel)
+	} else {
+		kept, err := p.creds.keep(conn, nodeOf(state), p.trust)
+		if err != nil {
+			p.log.Info("refused on the peer port", "from", raw.RemoteAddr().String(), "err", err)
+			return
+		}
+		out = kept
 	}
 	select {
 	case l.conns <- out:
 	case <-l.done:
-		conn.Close()
+		out.Close()
 	case <-ctx.Done(): // nobody accepts this protocol, or the port closes
-		conn.Close()
+		out.Close()
 	}
 }
 

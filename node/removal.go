@@ -1,0 +1,64 @@
+package node
+
+import (
+	"context"
+	"time"
+)
+
+const (
+	// membersEvery is how often the members are looked at when the state does not change: Raft's own may.
+	membersEvery = time.Second
+
+	// handOverWithin is how long a removed node waits to hear that Raft goes on without it. A leader waits for as long as
+	// it takes: it may be the only voter, and then nobody else could lead.
+	handOverWithin = 10 * time.Second
+)
+
+// watchMembers cuts the connections of nodes that are no longer members, and ends this node when it is one of them.
+func (n *node) watchMembers(ctx context.Context) {
+	for {
+		view, changed := n.state.raft.Latest()
+		if view.WasRemoved(n.id.Node) {
+			n.handOver(ctx)
+			n.fail(errRemoved)
+			return
+		}
+		if cut := n.wire.directory.creds.Cut(n.wire.directory.trusts); cut > 0 {
+			n.cfg.Log.Info("closed connections of nodes that were removed", "connections", cut)
+		}
+		timer := time.NewTimer(membersEvery)
+		select {
+		case <-changed:
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+		timer.Stop()
+	}
+}
+
+// handOver returns when the others can go on without this node, which was removed. A leader has another node lead, which then
+// takes this one out of Raft; the only voter waits until another one has a vote.
+func (n *node) handOver(ctx context.Context) {
+	raft := n.state.raft
+	deadline := time.Now().Add(handOverWithin)
+	said := false
+	for inRaft(raft, n.id.Node) {
+		switch {
+		case raft.IsLeader():
+			if !said {
+				n.cfg.Log.Info("this node was removed; it hands over before it stops")
+				said = true
+			}
+			if err := raft.RemoveMember(ctx, n.id.Node); err != nil {
+				n.cfg.Log.Debug("hand over", "err", err)
+			}
+		case time.Now().After(deadline):
+			return
+		}
+		if !pause(ctx, retryPause) {
+			return
+		}
+	}
+}
