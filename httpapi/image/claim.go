@@ -15,10 +15,12 @@ import (
 // uploadTag is the property that says whose upload an image is waiting for: the node, and an ID made for the upload.
 const uploadTag = reserved + "upload"
 
-// An upload says every aliveEvery that it goes on; one that did not for staleAfter is taken to be dead.
+// An upload says every aliveEvery that it goes on; one that did not for staleAfter is taken to be dead. One that sends
+// nothing for maxStall is ended.
 const (
 	aliveEvery = time.Minute
 	staleAfter = 5 * time.Minute
+	maxStall   = 5 * time.Minute
 
 	maxTries   = 10 // to change a record that others change, too
 	quorumWait = 4500 * time.Millisecond

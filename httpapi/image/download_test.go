@@ -65,7 +65,7 @@ func TestDownload_TornOneIsCutOff(t *testing.T) {
 	if status, err := get(); err == nil {
 		t.Errorf("%d without an error", status)
 	}
-	clear(c.store.blobs)
+	c.store.forget()
 	if status, err := get(); status != http.StatusServiceUnavailable || err != nil {
 		t.Errorf("no node has the bytes: %d %v", status, err)
 	}

@@ -63,6 +63,13 @@ func (m *memory) Import(ctx context.Context, r io.Reader, size, limit int64, che
 	return Blob{Root: two, Size: int64(len(data)), MD5: hex.EncodeToString(one[:]), SHA256: hex.EncodeToString(two[:]), SHA512: hex.EncodeToString(five[:])}, nil
 }
 
+// forget loses every blob.
+func (m *memory) forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.blobs)
+}
+
 // broken gives some bytes and then an error.
 type broken struct{ *bytes.Reader }
 

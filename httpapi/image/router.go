@@ -64,7 +64,8 @@ type Config struct {
 // server is the handlers' receiver.
 type server struct {
 	Config
-	now func() time.Time
+	now   func() time.Time
+	stall time.Duration // how long an upload may send nothing
 
 	mu      sync.Mutex
 	running map[string]bool // tags of the uploads that this process serves
@@ -77,7 +78,7 @@ func newServer(c Config) *server {
 	if c.MaxBytes <= 0 {
 		c.MaxBytes = MaxBytes
 	}
-	return &server{Config: c, now: time.Now, running: map[string]bool{}}
+	return &server{Config: c, now: time.Now, stall: maxStall, running: map[string]bool{}}
 }
 
 func (s *server) router() http.Handler {

@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/kilonova/kilonova/cluster"
 	"github.com/kilonova/kilonova/httpapi/rest"
@@ -34,7 +35,7 @@ func (s *server) upload(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer u.close()
-	data, err := s.takeIn(u, r)
+	data, err := s.takeIn(u, r, &incoming{body: r.Body, stall: s.stall, conn: http.NewResponseController(w)})
 	if err == nil {
 		err = u.finish(context.WithoutCancel(r.Context()), data)
 	}
@@ -49,15 +50,18 @@ func (s *server) upload(w http.ResponseWriter, r *http.Request) error {
 }
 
 // takeIn stores and checks the body, and copies it to other nodes.
-func (s *server) takeIn(u *uploadClaim, r *http.Request) (*cluster.ImageData, error) {
+func (s *server) takeIn(u *uploadClaim, r *http.Request, body *incoming) (*cluster.ImageData, error) {
 	ctx, stop := u.keepAlive(r.Context())
 	defer stop()
 	data := &cluster.ImageData{}
-	blob, err := s.Store.Import(ctx, r.Body, r.ContentLength, s.MaxBytes, func(b io.ReaderAt, size int64) error {
+	blob, err := s.Store.Import(ctx, body, r.ContentLength, s.MaxBytes, func(b io.ReaderAt, size int64) error {
 		virtual, err := inspect(u.image.Format.Disk, b, size)
 		data.VirtualSize = virtual
 		return err
 	})
+	if body.broken {
+		err = errCutOff
+	}
 	if err != nil {
 		return nil, ended(ctx, err)
 	}
@@ -70,6 +74,28 @@ func (s *server) takeIn(u *uploadClaim, r *http.Request) (*cluster.ImageData, er
 		return nil, ended(ctx, err)
 	}
 	return data, nil
+}
+
+// errCutOff is for a client that went away, or that sends nothing any more.
+var errCutOff = cluster.Errorf(cluster.Invalid, "The upload ended before all of the image had come.")
+
+// incoming is the body of an upload. A body as a whole may take as long as it likes, but not for ever to go on.
+type incoming struct {
+	body   io.Reader
+	stall  time.Duration // the longest wait for more
+	conn   *http.ResponseController
+	broken bool // the body ended in an error: the client's fault, not the store's
+}
+
+// Read waits for more of the body, but no longer than stall.
+func (b *incoming) Read(p []byte) (int, error) {
+	_ = b.conn.SetReadDeadline(time.Now().Add(b.stall)) // what has no deadline, as in tests, waits
+	n, err := b.body.Read(p)
+	if errors.Is(err, io.EOF) {
+		_ = b.conn.SetReadDeadline(time.Time{}) // the server goes on listening whether the client is there
+	}
+	b.broken = b.broken || err != nil && !errors.Is(err, io.EOF)
+	return n, err
 }
 
 // ended prefers the reason for which an upload was stopped to what came of that.
@@ -134,7 +160,7 @@ func uploadError(err error) error {
 	case refusal != nil:
 		return err
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, context.Canceled):
-		return cluster.Errorf(cluster.Invalid, "The upload ended before all of the image had come.")
+		return errCutOff
 	}
 	return err
 }

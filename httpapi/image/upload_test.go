@@ -104,9 +104,16 @@ func TestUpload_RefusedLeavesNothing(t *testing.T) {
 			if len(c.store.blobs) > 0 && x.status != 503 && x.says != "corrupted" {
 				t.Errorf("%d blobs stayed", len(c.store.blobs))
 			}
-			clear(c.store.blobs) // what was copied too seldom, or sums wrong, is swept by the node
+			c.store.forget() // what was copied too seldom, or sums wrong, is swept by the node
 			c.waits(id)
 		})
+	}
+}
+
+// until waits for an image to be in a status, but not for ever.
+func (c *cloud) until(id string, status cluster.ImageStatus) {
+	for deadline := time.Now().Add(5 * time.Second); c.image(id).Status != status && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
 	}
 }
 
@@ -127,6 +134,7 @@ func TestUpload_ClientThatGoesAwayCanUploadAgain(t *testing.T) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		_, _ = pw.Write([]byte("half of it"))
+		c.until(id, cluster.ImageSaving)
 		pw.CloseWithError(errors.New("unplugged"))
 	})
 	if res, err := http.DefaultClient.Do(req); err == nil {
@@ -134,11 +142,34 @@ func TestUpload_ClientThatGoesAwayCanUploadAgain(t *testing.T) {
 		t.Errorf("an upload of half an image: %s", res.Status)
 	}
 	wg.Wait()
-	for deadline := time.Now().Add(5 * time.Second); c.image(id).Status != cluster.ImageQueued && time.Now().Before(deadline); {
-		time.Sleep(time.Millisecond)
-	}
+	c.until(id, cluster.ImageQueued)
 	c.waits(id)
 	c.want(204, "PUT", "/v2/images/"+id+"/file", "demo", "all of it", octets...)
+}
+
+// A client that stays connected and sends nothing does not keep the image for ever.
+func TestUpload_StalledOneIsEnded(t *testing.T) {
+	c := newCloud(t)
+	c.server.stall = 20 * time.Millisecond
+	id := c.queued("demo", rawImage)
+	srv := httptest.NewServer(c.handler)
+	defer srv.Close()
+	pr, pw := io.Pipe()
+	defer pw.Close()
+	req, err := http.NewRequest("PUT", srv.URL+Path+"/v2/images/"+id+"/file", pr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.ContentLength = 100
+	req.Header.Set("Content-Type", octets[1])
+	req.Header.Set(rest.TokenHeader, "demo")
+	if res, err := http.DefaultClient.Do(req); err == nil {
+		res.Body.Close()
+		if res.StatusCode != http.StatusBadRequest {
+			t.Errorf("status %s", res.Status)
+		}
+	}
+	c.waits(id)
 }
 
 // While an upload goes on, a second one is refused, and changes of the record do no harm to the first.
