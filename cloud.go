@@ -42,9 +42,13 @@ func (f *cloudFlags) add(cmd *cobra.Command) {
 	p := cmd.PersistentFlags()
 	p.StringVar(&f.cloudName, "os-cloud", "", "cloud of clouds.yaml to use (default: $OS_CLOUD)")
 	p.StringVarP(&f.output, "output", "o", asTable, "what to print: table or json")
-	addDataDir(p, new(string))
+	p.String("data-dir", node.DefaultDataDir, "directory of the node on this machine, for its administrator's credentials")
+	cmd.Long = cmd.Short + ".\n\n" + credentialsHelp
 	choices(cmd, "output", asTable, asJSON)
 }
+
+const credentialsHelp = `Who you are, and where the cloud is, comes from a cloud of clouds.yaml (--os-cloud or OS_CLOUD), else from the
+variables OS_AUTH_URL, OS_USERNAME and so on, as with every OpenStack client. On a node, root needs neither.`
 
 // choices completes a flag with the values that it takes.
 func choices(cmd *cobra.Command, flag string, values ...string) {

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/node"
+)
+
+// parsed gives the configuration that flags, variables and a file make together. file is the text of the file, "" for
+// none; env holds pairs of names and values.
+func parsed(t *testing.T, file string, env []string, args ...string) (node.Config, error) {
+	t.Helper()
+	for i := 0; i+1 < len(env); i += 2 {
+		t.Setenv(env[i], env[i+1])
+	}
+	if file != "" {
+		args = append(args, "--config", writeTemp(t, "config.yaml", file))
+	} else if os.Getenv("KILONOVA_CONFIG") == "" {
+		args = append(args, "--config", os.DevNull)
+	}
+	var s settings
+	cmd := &cobra.Command{Use: "run", RunE: func(*cobra.Command, []string) error { return nil }}
+	s.addFlags(cmd)
+	if err := cmd.ParseFlags(args); err != nil {
+		t.Fatal(err)
+	}
+	return s.config(cmd)
+}
+
+func writeTemp(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestSettings_FlagBeforeVariableBeforeFile sets one thing in each of the three places, then in fewer of them.
+func TestSettings_FlagBeforeVariableBeforeFile(t *testing.T) {
+	const file = "zone: from-file\nname: file-name\ntoken-life: 2h\n"
+	for _, x := range []struct {
+		story, file, env string
+		args             []string
+		want             string
+	}{
+		{"nothing", "", "", nil, node.DefaultZone},
+		{"the file", file, "", nil, "from-file"},
+		{"a variable over the file", file, "from-env", nil, "from-env"},
+		{"a flag over both", file, "from-env", []string{"--zone", "from-flag"}, "from-flag"},
+		{"a flag over the file", file, "", []string{"--zone", "from-flag"}, "from-flag"},
+		{"a flag that says the default", file, "from-env", []string{"--zone", node.DefaultZone}, node.DefaultZone},
+		{"an empty variable is none", file, "", nil, "from-file"},
+	} {
+		t.Run(x.story, func(t *testing.T) {
+			cfg, err := parsed(t, x.file, []string{"KILONOVA_ZONE", x.env}, x.args...)
+			if err != nil || cfg.Zone != x.want {
+				t.Errorf("zone %q, %v; want %q", cfg.Zone, err, x.want)
+			}
+			if x.file != "" && (cfg.Name != "file-name" || cfg.TokenLife != 2*time.Hour) {
+				t.Errorf("the rest of the file was not read: %+v", cfg)
+			}
+		})
+	}
+}
+
+// TestSettings_EachKindOfValue sets flags of every type from the file and from variables.
+func TestSettings_EachKindOfValue(t *testing.T) {
+	cfg, err := parsed(t, `
+bind: 192.0.2.11
+data-dir: /srv/kilonova
+driver: sim
+voter: never
+api-tls: off
+sim-vcpus: 8
+sim-memory-mib: 1024
+sim-boot-delay: 3s
+cpu-ratio: 1.5
+bridge: [lan=br0, wan=br1]
+log-level:
+`, []string{"KILONOVA_SIM_DISK_GIB", "7", "KILONOVA_RESERVED_MEMORY_MIB", "9"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.Bind != "192.0.2.11" || cfg.DataDir != "/srv/kilonova" || cfg.Voter != cluster.VoterNever || cfg.APITLS ||
+		cfg.Hypervisor.Driver != "sim" || cfg.Capacity.CPU != 1.5 || cfg.Capacity.ReservedMemoryMiB != 9 {
+		t.Errorf("config %+v", cfg)
+	}
+	if want := (node.SimHost{VCPUs: 8, MemoryMiB: 1024, DiskGiB: 7, BootDelay: 3 * time.Second}); cfg.Hypervisor.Sim != want {
+		t.Errorf("simulated host %+v", cfg.Hypervisor.Sim)
+	}
+	if want := map[string]string{"lan": "br0", "wan": "br1"}; !reflect.DeepEqual(cfg.Bridges, want) {
+		t.Errorf("bridges %v", cfg.Bridges)
+	}
+}
+
+// TestSettings_BridgesInEverySpelling gives the same two bridges in each way there is.
+func TestSettings_BridgesInEverySpelling(t *testing.T) {
+	want := map[string]string{"lan": "br0", "wan": "br1"}
+	for story, x := range map[string]struct {
+		file string
+		env  []string
+		args []string
+	}{
+		"flags":      {args: []string{"--bridge", "lan=br0", "--bridge", "wan=br1"}},
+		"a variable": {env: []string{"KILONOVA_BRIDGE", "lan=br0,wan=br1"}},
+		"a list":     {file: "bridge:\n  - lan=br0\n  - wan=br1\n"},
+		"a map":      {file: "bridge:\n  lan: br0\n  wan: br1\n"},
+		"twice":      {args: []string{"--bridge", "lan=br0", "--bridge", "wan=br1", "--bridge", "lan=br0"}},
+	} {
+		t.Run(story, func(t *testing.T) {
+			cfg, err := parsed(t, x.file, x.env, x.args...)
+			if err != nil || !reflect.DeepEqual(cfg.Bridges, want) {
+				t.Errorf("bridges %v, %v", cfg.Bridges, err)
+			}
+		})
+	}
+}
+
+// TestSettings_Refusals gives what nobody can have meant. The message names the setting and the place.
+func TestSettings_Refusals(t *testing.T) {
+	for story, x := range map[string]struct {
+		file string
+		env  []string
+		args []string
+		want string
+	}{
+		"an unknown setting":           {file: "zone: a\nbrigde: lan=br0\n", want: `configuration file: there is no setting "brigde"`},
+		"two unknown settings":         {file: "a: 1\nb: 2\n", want: `there is no setting "b"`},
+		"the file naming itself":       {file: "config: /x\n", want: `there is no setting "config"`},
+		"a bad number in the file":     {file: "sim-vcpus: many\n", want: "configuration file: sim-vcpus"},
+		"a bad number in a variable":   {env: []string{"KILONOVA_SIM_VCPUS", "many"}, want: "KILONOVA_SIM_VCPUS: sim-vcpus"},
+		"a list for one value":         {file: "zone: [a, b]\n", want: "zone takes one value, not a list"},
+		"a map for one value":          {file: "zone: {a: b}\n", want: "zone takes one value, not a map"},
+		"a file that is no map":        {file: "- zone\n", want: "read the configuration file"},
+		"a file that is no YAML":       {file: "zone: [\n", want: "read the configuration file"},
+		"a bridge without a name":      {args: []string{"--bridge", "lan="}, want: `--bridge "lan=" is not NETWORK=BRIDGE, e.g. lan=br0`},
+		"a bridge without a network":   {args: []string{"--bridge", "br0"}, want: "is not NETWORK=BRIDGE"},
+		"a bridge of too many letters": {args: []string{"--bridge", "lan=abcdefghijklmnop"}, want: "is not NETWORK=BRIDGE"},
+		"a bridge with a path":         {args: []string{"--bridge", "lan=../br0"}, want: "is not NETWORK=BRIDGE"},
+		"two bridges for a network":    {args: []string{"--bridge", "lan=br0", "--bridge", "lan=br1"}, want: "names two bridges for lan: br0 and br1"},
+		"a half switch":                {args: []string{"--api-tls", "maybe"}, want: `--api-tls "maybe" is not on or off`},
+		"a level of no log":            {args: []string{"--log-level", "loud"}, want: "--log-level"},
+	} {
+		t.Run(story, func(t *testing.T) {
+			_, err := parsed(t, x.file, x.env, x.args...)
+			if err == nil || !strings.Contains(err.Error(), x.want) {
+				t.Errorf("error %v, want one with %q", err, x.want)
+			}
+		})
+	}
+}
+
+// TestSettings_NamedFileHasToExist names a file that is not there. Only the default one may be missing.
+func TestSettings_NamedFileHasToExist(t *testing.T) {
+	t.Setenv("KILONOVA_CONFIG", filepath.Join(t.TempDir(), "nope.yaml"))
+	if _, err := parsed(t, "", nil); err == nil || !strings.Contains(err.Error(), "nope.yaml") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestDataDir_IsFoundLikeEverySetting looks for the local node's directory as the commands do that ask it. What else the
+// file holds is none of their business.
+func TestDataDir_IsFoundLikeEverySetting(t *testing.T) {
+	file := writeTemp(t, "config.yaml", "data-dir: /from/file\nbridge: lan=br0\nsomething: else\n")
+	for _, x := range []struct {
+		story, config, env string
+		args               []string
+		want               string
+	}{
+		{"the default", os.DevNull, "", nil, node.DefaultDataDir},
+		{"the file", file, "", nil, "/from/file"},
+		{"a variable", file, "/from/env", nil, "/from/env"},
+		{"a flag", file, "/from/env", []string{"--data-dir", "/from/flag"}, "/from/flag"},
+	} {
+		t.Run(x.story, func(t *testing.T) {
+			t.Setenv("KILONOVA_CONFIG", x.config)
+			t.Setenv("KILONOVA_DATA_DIR", x.env)
+			cmd := &cobra.Command{Use: "list"}
+			addDataDir(cmd.Flags(), new(string))
+			if err := cmd.ParseFlags(x.args); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := dataDir(cmd.Flags()); err != nil || got != x.want {
+				t.Errorf("%q, %v; want %q", got, err, x.want)
+			}
+		})
+	}
+	t.Setenv("KILONOVA_CONFIG", "/no/such/file")
+	cmd := &cobra.Command{Use: "list"}
+	addDataDir(cmd.Flags(), new(string))
+	if _, err := dataDir(cmd.Flags()); err == nil {
+		t.Error("a named file that is not there is no error")
+	}
+}
+
+// FuzzConfigFile reads any file as the configuration. It is read or refused, and never more than that.
+func FuzzConfigFile(f *testing.F) {
+	for _, seed := range []string{"", "zone: a\n", "bridge: [lan=br0]\n", "bridge: {lan: br0}\n", "? [a]\n: b\n", "a: &x [*x]\n", "\x00", "zone: !!binary x\n", "- 1"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		cfg, err := parsed(t, text+"\n", nil)
+		if err == nil && cfg.Zone == "" && !strings.Contains(text, "zone") {
+			t.Errorf("the zone vanished: %q", text)
+		}
+	})
+}

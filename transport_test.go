@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// busy answers 503 a number of times, then 200, and notes what it was asked.
+type busy struct {
+	times  int
+	after  string // Retry-After
+	keys   []string
+	bodies []string
+	length int64
+}
+
+func (b *busy) RoundTrip(req *http.Request) (*http.Response, error) {
+	body := ""
+	if req.Body != nil {
+		data, err := io.ReadAll(req.Body)
+		if err != nil {
+			return nil, err
+		}
+		body = string(data)
+	}
+	b.keys, b.bodies, b.length = append(b.keys, req.Header.Get(idempotencyKey)), append(b.bodies, body), req.ContentLength
+	status := http.StatusServiceUnavailable
+	if len(b.keys) > b.times {
+		status = http.StatusOK
+	}
+	return &http.Response{StatusCode: status, Header: http.Header{"Retry-After": {b.after}}, Body: io.NopCloser(strings.NewReader("x"))}, nil
+}
+
+func send(ctx context.Context, t *testing.T, b *busy, method string, body io.Reader) (*http.Response, error) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(ctx, method, "http://node-1/", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return (&patient{next: b, limit: patience}).RoundTrip(req)
+}
+
+// TestPatient_RepeatsUnderOneKey sends a change while a leader is elected. It is repeated with its body, and always under
+// the same key, so that it is done once.
+func TestPatient_RepeatsUnderOneKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &busy{times: 3, after: "2"}
+		begin := time.Now()
+		res, err := send(t.Context(), t, b, http.MethodPost, strings.NewReader("body"))
+		if err != nil || res.StatusCode != http.StatusOK {
+			t.Fatalf("%v, %v", res, err)
+		}
+		if took := time.Since(begin); took != 6*time.Second {
+			t.Errorf("waited %s instead of what the server asked for", took)
+		}
+		for i := range b.keys {
+			if b.keys[i] == "" || b.keys[i] != b.keys[0] || b.bodies[i] != "body" {
+				t.Errorf("attempt %d: key %q, body %q", i, b.keys[i], b.bodies[i])
+			}
+		}
+	})
+}
+
+// TestPatient_TwoChangesHaveTwoKeys sends two changes, and reads, which need none.
+func TestPatient_TwoChangesHaveTwoKeys(t *testing.T) {
+	b := &busy{}
+	for _, method := range []string{http.MethodPost, http.MethodPost, http.MethodGet} {
+		if _, err := send(t.Context(), t, b, method, http.NoBody); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if b.keys[0] == b.keys[1] || b.keys[2] != "" {
+		t.Errorf("keys %q", b.keys)
+	}
+}
+
+// TestPatient_GivesUp meets a cluster that does not come back: the refusal is handed on, after a while.
+func TestPatient_GivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &busy{times: 1 << 30, after: "86400"}
+		begin := time.Now()
+		res, err := send(t.Context(), t, b, http.MethodGet, nil)
+		if err != nil || res.StatusCode != http.StatusServiceUnavailable {
+			t.Fatalf("%v, %v", res, err)
+		}
+		if took := time.Since(begin); took < patience || took > patience+maxRetryAfter {
+			t.Errorf("gave up after %s", took)
+		}
+	})
+}
+
+// TestPatient_StopsWhenInterrupted presses Ctrl-C during the wait.
+func TestPatient_StopsWhenInterrupted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		if _, err := send(ctx, t, &busy{times: 1 << 30}, http.MethodGet, nil); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+// TestPatient_SendsAFileOnce uploads, which cannot be repeated: half of the file would be missing. Its length is told
+// beforehand.
+func TestPatient_SendsAFileOnce(t *testing.T) {
+	file, err := openUpload(writeTemp(t, "disk", "twelve bytes"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	b := &busy{times: 1}
+	res, err := send(t.Context(), t, b, http.MethodPut, file)
+	if err != nil || res.StatusCode != http.StatusServiceUnavailable || len(b.keys) != 1 {
+		t.Errorf("%v, %v, %d attempts", res, err, len(b.keys))
+	}
+	if b.length != 12 || b.bodies[0] != "twelve bytes" {
+		t.Errorf("length %d, body %q", b.length, b.bodies[0])
+	}
+}
