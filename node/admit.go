@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
 	"fmt"
 	"time"
 
@@ -21,7 +23,8 @@ type admission struct {
 	pause   *attempts
 }
 
-// Enrol implements peer.Enroller.
+// Enrol implements peer.Enroller. Everything is checked against a view that holds all that was acknowledged before anything
+// is signed or logged, so guessing costs the cluster nothing but the look; Apply checks once more.
 func (a *admission) Enrol(ctx context.Context, r peer.JoinRequest) (peer.JoinResponse, error) {
 	var none peer.JoinResponse
 	if err := a.pause.wait(ctx); err != nil {
@@ -31,7 +34,15 @@ func (a *admission) Enrol(ctx context.Context, r peer.JoinRequest) (peer.JoinRes
 	if err != nil {
 		return none, err
 	}
-	if err := checkVersions(view, r); err != nil {
+	if err := checkToken(view, r); err != nil {
+		return none, err
+	}
+	key, err := pki.KeyOf(r.PeerCSR)
+	if err != nil {
+		return none, cluster.Errorf(cluster.Invalid, "%v", err)
+	}
+	r.Node = applicant(r, key)
+	if err := checkApplicant(view, r); err != nil {
 		return none, err
 	}
 	certs, err := a.sign(view, r)
@@ -39,7 +50,6 @@ func (a *admission) Enrol(ctx context.Context, r peer.JoinRequest) (peer.JoinRes
 		return none, err
 	}
 	cmd := cluster.Command{
-		ID:   cluster.RequestID("enrol-" + string(r.Node.ID) + "-" + string(r.Token)),
 		Time: cluster.At(time.Now()),
 		Op:   &cluster.EnrolNode{Token: r.Token, Secret: sha256.Sum256(r.Secret), Node: r.Node},
 	}
@@ -49,17 +59,48 @@ func (a *admission) Enrol(ctx context.Context, r peer.JoinRequest) (peer.JoinRes
 	return a.welcome(r, certs)
 }
 
-// checkVersions refuses what can never work, before anything is written.
-func checkVersions(view *cluster.View, r peer.JoinRequest) error {
-	if _, err := uuid.Parse(string(r.Node.ID)); err != nil {
+// checkToken tells strangers nothing but that their token is no good.
+func checkToken(view *cluster.View, r peer.JoinRequest) error {
+	token, ok := view.JoinToken(r.Token)
+	secret := sha256.Sum256(r.Secret)
+	if !ok || subtle.ConstantTimeCompare(token.Hash[:], secret[:]) != 1 {
+		return cluster.Errorf(cluster.Unauthorized, "The join token is not known to this cluster")
+	}
+	return nil
+}
+
+// applicant is what the cluster records of a joining machine: what it may say of itself, and the key that its certificate will
+// be for. What it has is looked at when it is in.
+func applicant(r peer.JoinRequest, key cluster.Hash) cluster.Node {
+	n := r.Node
+	return cluster.Node{
+		ID: n.ID, Name: n.Name, Address: n.Address, Zone: n.Zone, Voter: n.Voter, Bridges: n.Bridges,
+		Commands: r.Commands, Version: n.Version, Key: key,
+		Host: cluster.HostFacts{Trouble: "the hypervisor has not answered yet"},
+	}
+}
+
+// checkApplicant refuses what can never work, before anything is written.
+func checkApplicant(view *cluster.View, r peer.JoinRequest) error {
+	n := &r.Node
+	if _, err := uuid.Parse(string(n.ID)); err != nil {
 		return cluster.Errorf(cluster.Invalid, "the joining machine's node ID is not a UUID")
 	}
-	if view.WasRemoved(r.Node.ID) {
-		return cluster.Errorf(cluster.Forbidden, "node %s was removed from this cluster and cannot come back: wipe its data directory and join as a new node", r.Node.ID)
+	if err := errors.Join(checkName(n.Name), checkReachable(n.Address)); err != nil {
+		return cluster.Errorf(cluster.Invalid, "%v", err)
 	}
-	for n := range view.Nodes() {
-		if n.Commands > r.Commands {
-			return cluster.Errorf(cluster.Conflict, "the joining machine's kilonova is older than that of node %s (%s): upgrade it first", n.Name, n.Version)
+	if view.WasRemoved(n.ID) {
+		return cluster.Errorf(cluster.Forbidden, "node %s was removed from this cluster and cannot come back: wipe its data directory and join as a new node", n.ID)
+	}
+	for other := range view.Nodes() {
+		switch {
+		case other.Commands > r.Commands:
+			return cluster.Errorf(cluster.Conflict, "the joining machine's kilonova is older than that of node %s (%s): upgrade it first", other.Name, other.Version)
+		case other.ID == n.ID:
+		case other.Name == n.Name:
+			return cluster.Errorf(cluster.Conflict, "the name %s is taken by another node (%s): give this machine another one with --name", n.Name, other.Address)
+		case other.Address == n.Address:
+			return cluster.Errorf(cluster.Conflict, "the address %s is that of node %s: is --bind this machine's own?", n.Address, other.Name)
 		}
 	}
 	return nil

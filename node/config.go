@@ -6,7 +6,9 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/kilonova/kilonova/cluster"
@@ -92,39 +94,81 @@ func DefaultConfig() Config {
 
 // Validate checks the settings and fills in what follows from them. The error names the flag to mend.
 func (c *Config) Validate() error {
-	a, err := netip.ParseAddr(c.Bind)
-	switch {
-	case c.Bind == "":
+	if c.Bind == "" {
 		return errors.New("--bind is missing: name the IP address of this machine that its peers reach it by")
-	case err != nil:
-		return fmt.Errorf("--bind %q is not an IP address", c.Bind)
-	case a.IsUnspecified():
-		return fmt.Errorf("--bind %s is no address that peers can reach: name one of this machine's own", c.Bind)
-	case !c.APITLS && !a.IsLoopback():
+	}
+	if err := checkReachable(c.Bind); err != nil {
+		return err
+	}
+	a := netip.MustParseAddr(c.Bind).Unmap()
+	c.Bind = a.String()
+	if !c.APITLS && !a.IsLoopback() {
 		return fmt.Errorf("--api-tls=off is for loopback addresses only, and --bind is %s", c.Bind)
 	}
 	if c.Name == "" {
+		var err error
 		if c.Name, err = os.Hostname(); err != nil {
 			return fmt.Errorf("find this machine's host name (set --name): %w", err)
 		}
 	}
-	if len(c.Name) > 253 {
-		return errors.New("--name is longer than 253 characters")
+	if err := checkName(c.Name); err != nil {
+		return err
 	}
 	switch c.Voter {
 	case cluster.VoterAuto, cluster.VoterNever, cluster.VoterPrefer:
 	default:
 		return fmt.Errorf("--voter %q is not auto, never or prefer", c.Voter)
 	}
-	if c.Capacity.CPU <= 0 || c.Capacity.Memory <= 0 || c.Capacity.Disk <= 0 {
-		return errors.New("--cpu-ratio, --memory-ratio and --disk-ratio must be above 0")
+	if c.TokenLife <= 0 {
+		return errors.New("--token-life must be above 0")
 	}
-	return c.Hypervisor.validate()
+	return errors.Join(c.Capacity.validate(), c.Hypervisor.validate())
+}
+
+// checkReachable refuses what cannot be an address that peers reach one machine by.
+func checkReachable(address string) error {
+	a, err := netip.ParseAddr(address)
+	switch {
+	case err != nil:
+		return fmt.Errorf("--bind %q is not an IP address", address)
+	case a.IsUnspecified(), a.IsMulticast(), a.Zone() != "", a.IsLinkLocalUnicast() && a.Is6():
+		return fmt.Errorf("--bind %s is no address that peers can reach: name one of this machine's own", address)
+	}
+	return nil
+}
+
+// names are what host names consist of (RFC 1123), and the underscore that some have.
+var names = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$`)
+
+// checkName refuses names that no host has, or that name every host: they stand in certificates, URLs and listings.
+func checkName(name string) error {
+	if !names.MatchString(name) || strings.EqualFold(name, "localhost") {
+		return fmt.Errorf("name (--name) %.64q is not a host name of its own: letters, digits, dots, dashes and underscores, at most 253", name)
+	}
+	return nil
+}
+
+// The bounds of the ratios: the cluster keeps them in thousandths.
+const minRatio, maxRatio = 0.001, 1000
+
+func (r *Ratios) validate() error {
+	for _, x := range []float64{r.CPU, r.Memory, r.Disk} {
+		if !(x >= minRatio && x <= maxRatio) { // NaN is neither
+			return fmt.Errorf("--cpu-ratio, --memory-ratio and --disk-ratio must be %g to %g", minRatio, float64(maxRatio))
+		}
+	}
+	if r.ReservedMemoryMiB < 0 || r.ReservedDiskGiB < 0 {
+		return errors.New("--reserved-memory-mib and --reserved-disk-gib must not be below 0")
+	}
+	return nil
 }
 
 func (h *Hypervisor) validate() error {
 	if h.Driver != "libvirt" && h.Driver != "sim" {
 		return fmt.Errorf("--driver %q is not libvirt or sim", h.Driver)
+	}
+	if s := h.Sim; h.Driver == "sim" && (s.VCPUs < 1 || s.MemoryMiB < 1 || s.DiskGiB < 1 || s.BootDelay < 0) {
+		return errors.New("--sim-vcpus, --sim-memory-mib and --sim-disk-gib must be above 0, and --sim-boot-delay not below")
 	}
 	switch h.VirtType {
 	case "auto", "kvm", "qemu":

@@ -24,6 +24,7 @@ const (
 	authorityPEM = "ca.pem"
 	peerPEM      = "peer.pem"
 	apiPEM       = "api.pem"
+	joinPEM      = "join.pem" // the keys of a machine that has asked to join and has no certificates yet
 	cloudsFile   = "clouds.yaml"
 	lockFile     = "lock"
 	socketFile   = "kilonova.sock"
@@ -56,6 +57,9 @@ func openDataDir(path string) (*dataDir, error) {
 	if err := os.MkdirAll(path, 0o711); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
+	if err := traversable(path); err != nil {
+		return nil, err
+	}
 	f, err := os.OpenFile(filepath.Join(path, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock the data directory: %w", err)
@@ -65,6 +69,18 @@ func openDataDir(path string) (*dataDir, error) {
 		return nil, fmt.Errorf("another kilonova runs on %s: stop it first", path)
 	}
 	return &dataDir{path: path, lock: f}, nil
+}
+
+// traversable lets others pass through a directory, whatever the umask or the package made of it.
+func traversable(path string) error {
+	info, err := os.Stat(path)
+	if err == nil && info.Mode().Perm()&0o011 != 0o011 {
+		err = os.Chmod(path, info.Mode().Perm()|0o011)
+	}
+	if err != nil {
+		return fmt.Errorf("let guests pass through the data directory: %w", err)
+	}
+	return nil
 }
 
 func (d *dataDir) close() { d.lock.Close() }
@@ -108,6 +124,51 @@ func newLeafKeys() (leafKeys, error) {
 		return leafKeys{}, fmt.Errorf("make the node's keys: %w", err)
 	}
 	return leafKeys{p, a}, nil
+}
+
+// joinKeys are the keys with which this machine asks to join: made once, so that a repetition is known to come from it.
+func (d *dataDir) joinKeys() (leafKeys, error) {
+	b, err := os.ReadFile(d.file(joinPEM))
+	if errors.Is(err, os.ErrNotExist) {
+		keys, err := newLeafKeys()
+		if err != nil {
+			return leafKeys{}, err
+		}
+		return keys, d.saveJoinKeys(keys)
+	}
+	if err != nil {
+		return leafKeys{}, fmt.Errorf("read the keys to join with: %w", err)
+	}
+	var found []*ecdsa.PrivateKey
+	for block, rest := pem.Decode(b); block != nil; block, rest = pem.Decode(rest) {
+		key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+		if k, ok := key.(*ecdsa.PrivateKey); err == nil && ok {
+			found = append(found, k)
+		}
+	}
+	if len(found) != 2 {
+		return leafKeys{}, fmt.Errorf("read %s: it is damaged; wipe the data directory and join again", d.file(joinPEM))
+	}
+	return leafKeys{peer: found[0], api: found[1]}, nil
+}
+
+func (d *dataDir) saveJoinKeys(k leafKeys) error {
+	var out []byte
+	for _, key := range []*ecdsa.PrivateKey{k.peer, k.api} {
+		der, err := x509.MarshalPKCS8PrivateKey(key)
+		if err != nil {
+			return fmt.Errorf("write the keys to join with: %w", err)
+		}
+		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})...)
+	}
+	return writeFile(d.file(joinPEM), out)
+}
+
+func (d *dataDir) dropJoinKeys() error {
+	if err := os.Remove(d.file(joinPEM)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove the keys to join with: %w", err)
+	}
+	return nil
 }
 
 // saveLeaf writes a certificate with its key and its authority to one PEM file.

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -22,8 +23,8 @@ const joinTimeout = 30 * time.Second
 // Join enrols this machine in the cluster that a token names, through any node of it. It never bootstraps. On a
 // directory that is enrolled in that cluster already it changes nothing; in another one, it refuses.
 //
-// The node's ID is written before the cluster is asked, so a Join that was interrupted is repeated as the same node,
-// and a token for one machine is enough.
+// The node's ID and keys are written before the cluster is asked, so a Join that was interrupted is repeated as the same
+// node, and a token for one machine is enough. The cluster knows the node by its key: nobody else can repeat it.
 func Join(ctx context.Context, cfg Config, through, token string) error {
 	if err := cfg.Validate(); err != nil {
 		return err
@@ -89,7 +90,7 @@ func enrol(ctx context.Context, dir *dataDir, cfg *Config, id enrolment, through
 		return err
 	}
 	defer conn.Close()
-	keys, err := newLeafKeys()
+	keys, err := dir.joinKeys()
 	if err != nil {
 		return err
 	}
@@ -118,8 +119,22 @@ func enrol(ctx context.Context, dir *dataDir, cfg *Config, id enrolment, through
 	if err != nil {
 		return err
 	}
+	leaf, err := dir.leaf(peerPEM)
+	if err != nil {
+		return fmt.Errorf("join through %s: what it sent is no certificate for this machine: %w", through, err)
+	}
+	who, err := authority.VerifyPeer([]*x509.Certificate{leaf.Leaf}, pki.RolePeer, time.Now())
+	if err != nil {
+		return fmt.Errorf("join through %s (are the clocks right?): %w", through, err)
+	}
+	if who != id.Node {
+		return fmt.Errorf("join through %s: it sent the certificate of node %s, not of %s", through, who, id.Node)
+	}
 	id.ClusterID, id.GossipKeys, id.Peers = res.ClusterID, res.GossipKeys, res.Peers
-	return dir.saveEnrolment(id)
+	if err := dir.saveEnrolment(id); err != nil {
+		return err
+	}
+	return dir.dropJoinKeys()
 }
 
 // signLeaves makes a node's two certificates with an authority that is at hand.

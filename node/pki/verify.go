@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -20,6 +21,19 @@ func NewKey() (*ecdsa.PrivateKey, error) { return ecdsa.GenerateKey(elliptic.P25
 // Request makes a PKCS#10 signing request for a key.
 func Request(key *ecdsa.PrivateKey) ([]byte, error) {
 	return x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
+}
+
+// KeyOf is the SHA-256 of the public key (SubjectPublicKeyInfo, RFC 5280) that a PKCS#10 request is for. It is an error when
+// whoever made the request has not the key.
+func KeyOf(csrDER []byte) (cluster.Hash, error) {
+	csr, err := x509.ParseCertificateRequest(csrDER)
+	if err != nil {
+		return cluster.Hash{}, fmt.Errorf("read the signing request: %w", err)
+	}
+	if err := csr.CheckSignature(); err != nil {
+		return cluster.Hash{}, fmt.Errorf("check the signing request: %w", err)
+	}
+	return sha256.Sum256(csr.RawSubjectPublicKeyInfo), nil
 }
 
 // Leaf pairs a DER certificate with its key and with the authority that signed it, so that whoever pins the authority
