@@ -29,6 +29,9 @@ var errRemoved = errors.New("this node was removed from the cluster: wipe its da
 // leaveTimeout is how long a node that stops tells the others so.
 const leaveTimeout = time.Second
 
+// transferTimeout is how long a leader that stops waits for another to take over.
+const transferTimeout = 2 * time.Second
+
 // node is one running peer: its parts, in the order in which they are opened.
 type node struct {
 	cfg     *Config
@@ -271,7 +274,20 @@ func (n *node) run(ctx context.Context) error {
 	case <-ctx.Done():
 		notifySystemd("STOPPING=1")
 		n.cfg.Log.Info("stopping; instances go on running")
+		n.abdicate()
 		return nil
+	}
+}
+
+// abdicate spares the others an election when this node leads and stops on purpose.
+func (n *node) abdicate() {
+	if !n.state.raft.IsLeader() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), transferTimeout)
+	defer cancel()
+	if err := n.state.raft.Transfer(ctx); err != nil {
+		n.cfg.Log.Debug("hand the leadership over", "err", err)
 	}
 }
 
@@ -293,6 +309,7 @@ func (n *node) close() {
 		n.wire.port.Close()
 	}
 	if n.state != nil {
+		n.state.barrier.close()
 		n.state.raft.Close()
 	}
 	if n.wire != nil {

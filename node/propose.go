@@ -17,6 +17,11 @@ import (
 // Without a quorum nothing is acknowledged, and whoever asked hears of it within this time.
 const proposeTimeout = 5 * time.Second
 
+// askTimeout is how long the leader may take to answer another node before that looks again who leads: a leader that lost its
+// power says nothing, and another is elected within about two seconds. What it was asked may have been done; the same request ID
+// makes asking again harmless.
+const askTimeout = 1500 * time.Millisecond
+
 // retryPause is how long to wait before asking again who leads.
 const retryPause = 50 * time.Millisecond
 
@@ -64,6 +69,8 @@ func (a *agreement) try(ctx context.Context, c cluster.Command) (cluster.Result,
 	if !known || leader.ID == a.self {
 		return res, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
 	return a.peers.Propose(ctx, leader.ID, c)
 }
 

@@ -30,7 +30,7 @@ func (a *agreement) readIndex(ctx context.Context) (uint64, error) {
 		index, err := a.BarrierHere(ctx)
 		if errors.Is(err, peer.ErrNotLeader) {
 			if leader, known := a.raft.Leader(); known && leader.ID != a.self {
-				index, err = a.peers.Barrier(ctx, leader.ID)
+				index, err = a.askBarrier(ctx, leader.ID)
 			}
 		}
 		if err == nil {
@@ -42,14 +42,24 @@ func (a *agreement) readIndex(ctx context.Context) (uint64, error) {
 	}
 }
 
+func (a *agreement) askBarrier(ctx context.Context, leader cluster.NodeID) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	return a.peers.Barrier(ctx, leader)
+}
+
 // sharedBarrier lets all readers that wait at the same time share one read barrier. A reader may only use a barrier that
 // began after it asked, so one that comes while a barrier is under way waits for the next.
 type sharedBarrier struct {
-	ask func(context.Context) (uint64, error)
+	ask  func(context.Context) (uint64, error)
+	ctx  context.Context // of the rounds; ends with close
+	stop context.CancelFunc
+	wg   sync.WaitGroup
 
-	mu   sync.Mutex
-	next *round // readers gather here; nil: none waits
-	busy bool   // a round is under way
+	mu     sync.Mutex
+	next   *round // readers gather here; nil: none waits
+	busy   bool   // a round is under way
+	closed bool
 }
 
 // round is one barrier and those who wait for it.
@@ -60,20 +70,18 @@ type round struct {
 }
 
 func newSharedBarrier(ask func(context.Context) (uint64, error)) *sharedBarrier {
-	return &sharedBarrier{ask: ask}
+	b := &sharedBarrier{ask: ask}
+	b.ctx, b.stop = context.WithCancel(context.Background())
+	return b
 }
 
+var errStopping = errors.New("this node stops")
+
 func (b *sharedBarrier) wait(ctx context.Context) (uint64, error) {
-	b.mu.Lock()
-	if b.next == nil {
-		b.next = &round{done: make(chan struct{})}
+	mine, err := b.join()
+	if err != nil {
+		return 0, err
 	}
-	mine := b.next
-	if !b.busy {
-		b.busy = true
-		go b.run()
-	}
-	b.mu.Unlock()
 	select {
 	case <-mine.done:
 		return mine.index, mine.err
@@ -82,7 +90,24 @@ func (b *sharedBarrier) wait(ctx context.Context) (uint64, error) {
 	}
 }
 
-// run serves rounds until nobody waits. It ends by itself, at the latest one time-out after the last reader came.
+// join gives the round that begins next, and has somebody serve it.
+func (b *sharedBarrier) join() (*round, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil, errStopping
+	}
+	if b.next == nil {
+		b.next = &round{done: make(chan struct{})}
+	}
+	if !b.busy {
+		b.busy = true
+		b.wg.Go(b.run)
+	}
+	return b.next, nil
+}
+
+// run serves rounds until nobody waits.
 func (b *sharedBarrier) run() {
 	for {
 		b.mu.Lock()
@@ -93,11 +118,20 @@ func (b *sharedBarrier) run() {
 		if r == nil {
 			return
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), proposeTimeout-500*time.Millisecond)
+		ctx, cancel := context.WithTimeout(b.ctx, proposeTimeout-500*time.Millisecond)
 		r.index, r.err = b.ask(ctx)
 		cancel()
 		close(r.done)
 	}
+}
+
+// close ends the rounds and waits for them. Whoever waits is told.
+func (b *sharedBarrier) close() {
+	b.mu.Lock()
+	b.closed = true
+	b.mu.Unlock()
+	b.stop()
+	b.wg.Wait()
 }
 
 // Latest is this node's newest view, and a channel that is closed when there is a newer one.
