@@ -19,6 +19,10 @@ func TestCreate_BadRequestsAreRefused(t *testing.T) {
 	private := l.addImage("private", l.Projs["other"], cluster.Private)
 	queued := cluster.ImageID(rest.NewUUID())
 	l.Must(&cluster.PutImage{Image: cluster.Image{ID: queued, Owner: l.Projs["demo"], Name: "q", Status: cluster.ImageQueued, Visibility: cluster.Private}})
+	vmdk := cluster.ImageID(rest.NewUUID())
+	l.Must(&cluster.PutImage{Image: cluster.Image{ID: vmdk, Owner: l.Projs["demo"], Name: "v", Status: cluster.ImageActive, Visibility: cluster.Private,
+		Format: cluster.ImageFormat{Disk: "vmdk", Container: "bare"},
+		Data:   &cluster.ImageData{Root: cluster.Hash{1}, Size: 1, MD5: strings.Repeat("0", 32), SHA512: strings.Repeat("0", 128)}}})
 	for name, tc := range map[string]struct {
 		version string
 		change  object
@@ -37,6 +41,7 @@ func TestCreate_BadRequestsAreRefused(t *testing.T) {
 		"image is no UUID":    {"2.79", object{"imageRef": "tiny"}, 400, "'tiny' is not a 'image_id_or_empty_string'"},
 		"no image":            {"2.79", object{"imageRef": nil}, 400, "Missing imageRef attribute"},
 		"another's image":     {"2.79", object{"imageRef": private}, 400, "Can not find requested image"},
+		"image of VMware":     {"2.79", object{"imageRef": vmdk}, 400, "servers do not boot from the format vmdk"},
 		"image without data":  {"2.79", object{"imageRef": queued}, 400, "is not active."},
 		"no networks at 2.37": {"2.79", object{"networks": nil}, 400, "'networks' is a required property"},
 		"unknown network":     {"2.79", object{"networks": []object{{"uuid": nobody}}}, 400, "Network " + nobody + " could not be found."},

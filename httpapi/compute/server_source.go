@@ -29,6 +29,9 @@ func (c *call) seesImage(i *cluster.Image) bool {
 // errNoImage is Nova's answer to an image that is not there, or not for the caller.
 var errNoImage = cluster.Errorf(cluster.Invalid, "Can not find requested image")
 
+// bootableFormats are the disk formats that a node can give a guest as they are. The image service keeps others, too.
+var bootableFormats = []string{"raw", "qcow2", "ami", "iso"}
+
 // chooseImage takes over what the image says about how it boots.
 func (o *order) chooseImage() error {
 	if o.want.Image == "" {
@@ -44,6 +47,10 @@ func (o *order) chooseImage() error {
 	}
 	if image.Status != cluster.ImageActive || image.Data == nil {
 		return bad("Image %s is not active.", image.ID)
+	}
+	if !slices.Contains(bootableFormats, image.Format.Disk) {
+		return bad("Image %s is unacceptable: servers do not boot from the format %s. Convert it to qcow2 or raw with qemu-img.",
+			image.ID, image.Format.Disk)
 	}
 	o.image, o.spec.Image = image, image.ID
 	b := &o.spec.Boot
