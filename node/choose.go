@@ -19,7 +19,11 @@ type chooser struct {
 	index     *placement.Index
 	seen      *cluster.View
 	allocated map[cluster.NodeID]nodeAt // what the index was told
+	hinted    time.Time                 // when the hints were taken
 }
+
+// hintEvery is how old hints may be.
+const hintEvery = time.Second
 
 // nodeAt is a node's record and allocation at one view.
 type nodeAt struct {
@@ -37,6 +41,7 @@ func (c *chooser) prepare(op cluster.Op) (release func()) {
 	if !ok {
 		return func() {}
 	}
+	c.hint()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	view := c.refresh()
@@ -54,6 +59,7 @@ func (c *chooser) prepare(op cluster.Op) (release func()) {
 
 // place chooses for an instance that waits for a node.
 func (c *chooser) place(in *cluster.Instance) (op *cluster.PlaceInstance, release func()) {
+	c.hint()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	requests := []placement.Request{placement.ForInstance(c.refresh(), in)}
@@ -66,6 +72,7 @@ func (c *chooser) place(in *cluster.Instance) (op *cluster.PlaceInstance, releas
 
 // explain says where an instance would go now, and why, without taking any room.
 func (c *chooser) explain(in *cluster.Instance) cluster.Explanation {
+	c.hint()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := placement.ForInstance(c.refresh(), in)
@@ -125,8 +132,18 @@ func (c *chooser) refresh() *cluster.View {
 	return view
 }
 
-// hint tells the index what gossip says of the nodes. It is called now and then, not for each decision.
+// hint tells the index what gossip says of the nodes, unless it did so a moment ago: a new leader must not choose a node that died
+// with its predecessor, and a follower explains as the leader would.
 func (c *chooser) hint() {
+	c.mu.Lock()
+	fresh := time.Since(c.hinted) < hintEvery
+	if !fresh {
+		c.hinted = time.Now()
+	}
+	c.mu.Unlock()
+	if fresh {
+		return
+	}
 	hints := c.hints()
 	c.mu.Lock()
 	defer c.mu.Unlock()

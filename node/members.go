@@ -18,6 +18,10 @@ type members struct {
 	started   time.Time
 }
 
+// gossipGrace is how long after its own start this node takes no notice that another has not been heard of: after a cut of
+// the power, all of them come back at about the same time.
+const gossipGrace = 10 * time.Second
+
 // Member implements clusterapi.Members.
 func (m *members) Member(id cluster.NodeID) clusterapi.Member {
 	out := clusterapi.Member{}
@@ -57,7 +61,8 @@ func (m *members) hints() map[cluster.NodeID]placement.Hint {
 	out := map[cluster.NodeID]placement.Hint{}
 	for n := range m.agreement.Local().Nodes() {
 		if n.ID != m.self {
-			out[n.ID] = placement.Hint{Silent: true, SilentFor: now.Sub(m.started)}
+			silent := now.Sub(m.started)
+			out[n.ID] = placement.Hint{Silent: silent > gossipGrace, SilentFor: silent}
 		}
 	}
 	for _, g := range m.gossip.Members() {

@@ -234,8 +234,11 @@ func (n *node) lead(ctx context.Context) {
 	case <-ctx.Done():
 		return
 	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { n.host.copies.run(ctx) })
 	l := &leader{
-		agreement: n.state, chooser: n.state.chooser, hints: n.members.hints, copies: n.host.copies, log: n.cfg.Log,
+		agreement: n.state.raft, self: n.id.Node, chooser: n.state.chooser, hints: n.members.hints, log: n.cfg.Log,
 	}
 	l.lead(ctx)
 }
