@@ -60,7 +60,7 @@ func (n *node) serve() (*servers, error) {
 	}), ReadHeaderTimeout: handshakeGrace}
 	s.start(peers, func() error { return peers.Serve(n.wire.port.Proto(peernet.ProtoHTTP)) })
 	join := &http.Server{
-		Handler:           peer.JoinRouter(&admission{backend: n.state, pause: newAttempts()}, n.cfg.Log),
+		Handler:           peer.JoinRouter(&admission{backend: n.state, pause: newAttempts()}, registrar{n.state.Local}, n.cfg.Log),
 		ReadHeaderTimeout: handshakeGrace, ReadTimeout: joinTimeout, MaxHeaderBytes: 16 << 10,
 	}
 	s.start(join, func() error { return join.Serve(n.wire.port.Proto(peernet.ProtoJoin)) })

@@ -146,23 +146,42 @@ func Join(ctx context.Context, conn net.Conn, r JoinRequest) (JoinResponse, erro
 	if err != nil {
 		return JoinResponse{}, err
 	}
-	once := &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) { return conn, nil }}
-	c := &Client{http: &http.Client{Transport: once}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://join/v1/join", bytes.NewReader(body))
-	if err != nil {
-		return JoinResponse{}, err
-	}
-	res, err := c.http.Do(req)
-	if err != nil {
+	var out JoinResponse
+	if err := once(ctx, conn, http.MethodPost, "/v1/join", body, &out); err != nil {
 		return JoinResponse{}, fmt.Errorf("ask to join: %w", err)
+	}
+	return out, nil
+}
+
+// Removed asks a node whether another one was removed from the cluster, over a connection that has proved the cluster.
+func Removed(ctx context.Context, conn net.Conn, id cluster.NodeID) (bool, error) {
+	var out standing
+	if err := once(ctx, conn, http.MethodGet, "/v1/nodes/"+url.PathEscape(string(id))+"/standing", nil, &out); err != nil {
+		return false, fmt.Errorf("ask whether node %s was removed: %w", id, err)
+	}
+	return out.Removed, nil
+}
+
+// once sends one request over a connection, which it uses up.
+func once(ctx context.Context, conn net.Conn, method, path string, body []byte, into any) error {
+	c := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext:       func(context.Context, string, string) (net.Conn, error) { return conn, nil },
+	}}
+	req, err := http.NewRequestWithContext(ctx, method, "http://join"+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	res, err := c.Do(req)
+	if err != nil {
+		return err
 	}
 	defer drain(res.Body)
 	if res.StatusCode != http.StatusOK {
-		return JoinResponse{}, refusalOf(res, "asked to join")
+		return refusalOf(res, "at the join port")
 	}
-	var out JoinResponse
-	if err := json.NewDecoder(res.Body).Decode(&out); err != nil {
-		return JoinResponse{}, fmt.Errorf("read the answer to joining: %w", err)
+	if err := json.NewDecoder(res.Body).Decode(into); err != nil {
+		return fmt.Errorf("read the answer: %w", err)
 	}
-	return out, nil
+	return nil
 }

@@ -49,6 +49,17 @@ type Enroller interface {
 	Enrol(ctx context.Context, r JoinRequest) (JoinResponse, error)
 }
 
+// Registrar knows who was taken out of the cluster.
+type Registrar interface {
+	// Removed tells whether a node was removed, as far as this node has heard. It needs no leader.
+	Removed(id cluster.NodeID) bool
+}
+
+// standing is the answer to a node that is let in nowhere and asks why.
+type standing struct {
+	Removed bool `json:"removed"`
+}
+
 // JoinRequest is what a joining machine says.
 type JoinRequest struct {
 	Token    cluster.TokenID `json:"token"`
