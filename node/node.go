@@ -266,6 +266,7 @@ func (n *node) run(ctx context.Context) error {
 	wg.Go(func() { n.host.inventory.run(ctx) })
 	wg.Go(func() { n.host.images.sweep(ctx, n.state.Read) })
 	wg.Go(func() { n.renew(ctx) })
+	wg.Go(func() { n.tendMemory(ctx) })
 	wg.Go(func() { n.watchMembers(ctx) })
 	notifySystemd("READY=1")
 	n.cfg.Log.Info("serving", "node", n.id.Node, "name", n.cfg.Name, "api", n.cfg.at(APIPort), "cluster", n.id.ClusterID)
