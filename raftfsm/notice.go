@@ -74,9 +74,13 @@ func (n *notifier) round() {
 			LeaderCommitIndex: news,
 		}
 		n.sent.Go(func() {
-			defer func() { <-slot }()
-			// An error is the replication's to deal with: it talks to the same peer all the time.
-			_ = n.r.trans.AppendEntries(s.ID, s.Address, req, &raft.AppendEntriesResponse{})
+			var resp raft.AppendEntriesResponse
+			err := n.r.trans.AppendEntries(s.ID, s.Address, req, &resp)
+			<-slot
+			// An error or a refusal is the replication's to deal with: it talks to the same peer all the time.
+			if err == nil && resp.Success {
+				n.poke() // there may be more to tell by now
+			}
 		})
 	}
 }
