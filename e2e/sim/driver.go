@@ -1,0 +1,173 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/virt"
+	"github.com/kilonova/kilonova/virt/sim"
+)
+
+// How long a call of the hypervisor takes when nothing is wrong.
+const leastCall, mostCall = time.Millisecond, 40 * time.Millisecond
+
+// lateCalls is how many of a hundred starts and stops go on in the hypervisor when their caller has given up.
+const lateCalls = 50
+
+// driver is a machine's hypervisor: the simulated one, with a connection that can break, calls that outlive their
+// caller, and checks around what they do.
+type driver struct {
+	w       *World
+	machine *machine
+	*sim.Driver
+
+	mu    sync.Mutex
+	conn  context.Context // ends when the connection breaks: calls under way return
+	hang  context.CancelFunc
+	calls sync.WaitGroup
+}
+
+func newDriver(w *World, m *machine) (*driver, error) {
+	inner, err := sim.New(sim.Config{Boot: time.Second, Shutdown: 1500 * time.Millisecond, Seed: uint64(w.dice) + uint64(m.number)})
+	if err != nil {
+		return nil, err
+	}
+	d := &driver{w: w, machine: m, Driver: inner}
+	d.conn, d.hang = context.WithCancel(context.Background())
+	return d, nil
+}
+
+// breakConnection ends every call under way, as a restart of libvirtd does.
+func (d *driver) breakConnection() {
+	d.mu.Lock()
+	d.hang()
+	d.conn, d.hang = context.WithCancel(context.Background())
+	d.mu.Unlock()
+}
+
+// heal takes away everything that is wrong.
+func (d *driver) heal() {
+	for _, op := range []sim.Op{sim.OpDomains, sim.OpBuild, sim.OpStart, sim.OpStop, sim.OpRemove, sim.OpRemoveDisks} {
+		d.SetFault(op, sim.Fault{})
+	}
+	d.SetDown(false)
+	d.breakConnection()
+}
+
+func (d *driver) powerCut() {
+	d.breakConnection()
+	if err := d.PowerCut(); err != nil {
+		panic("sim: records in memory cannot fail: " + err.Error())
+	}
+}
+
+// close waits for calls that nobody waits for any more.
+func (d *driver) close() {
+	d.breakConnection()
+	d.calls.Wait()
+	_ = d.Driver.Close() // it has no file
+}
+
+// call makes one call. When the caller gives up or the connection breaks, it returns, and the outcome is unknown.
+func (d *driver) call(ctx context.Context, op sim.Op, id cluster.InstanceID, f func(context.Context) error) error {
+	key := []uint64{uint64(d.machine.number), d.w.now(), d.w.dice.draw(string(id))}
+	if !pause(ctx, d.w.dice.between(leastCall, mostCall, string(op), key...)) {
+		return unavailable(op)
+	}
+	d.mu.Lock()
+	conn := d.conn
+	d.calls.Add(1)
+	d.mu.Unlock()
+	late := (op == sim.OpStart || op == sim.OpStop) && d.w.dice.chance(lateCalls, "late", key...)
+	inner, cancel := context.WithCancel(conn)
+	stop := func() bool { return false }
+	if !late {
+		stop = context.AfterFunc(ctx, cancel)
+	}
+	done := make(chan error, 1)
+	go func() {
+		defer d.calls.Done()
+		defer cancel()
+		defer stop()
+		done <- f(inner)
+	}()
+	select {
+	case err := <-done:
+		if err != nil && inner.Err() != nil {
+			return unavailable(op) // as a broken connection says it
+		}
+		return err
+	case <-ctx.Done():
+		return unavailable(op)
+	}
+}
+
+func unavailable(op sim.Op) error {
+	return fmt.Errorf("%s: nobody answered: %w", op, virt.ErrUnavailable)
+}
+
+// Domains implements virt.Driver.
+func (d *driver) Domains(ctx context.Context) (found []virt.Domain, err error) {
+	answer := make(chan []virt.Domain, 1)
+	err = d.call(ctx, sim.OpDomains, "", func(ctx context.Context) error {
+		domains, err := d.Driver.Domains(ctx)
+		answer <- domains
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return <-answer, nil
+}
+
+// Build implements virt.Driver.
+func (d *driver) Build(ctx context.Context, g virt.Guest) error {
+	return d.call(ctx, sim.OpBuild, g.Stamp.Instance, func(ctx context.Context) error { return d.Driver.Build(ctx, g) })
+}
+
+// Start implements virt.Driver. Whatever it returned, the checks look at what it did.
+func (d *driver) Start(ctx context.Context, id cluster.InstanceID) error {
+	asked := time.Now()
+	return d.call(ctx, sim.OpStart, id, func(ctx context.Context) error {
+		was, _ := d.Look(id)
+		err := d.Driver.Start(ctx, id)
+		if now, _ := d.Look(id); now.Domain.Power == virt.PowerRunning && (err == nil || was.Domain.Power != virt.PowerRunning) {
+			d.w.started(d.machine, now.Domain.Stamp, asked)
+		}
+		return err
+	})
+}
+
+// Stop implements virt.Driver.
+func (d *driver) Stop(ctx context.Context, id cluster.InstanceID, how virt.StopMode) error {
+	return d.call(ctx, sim.OpStop, id, func(ctx context.Context) error { return d.Driver.Stop(ctx, id, how) })
+}
+
+// Remove implements virt.Driver.
+func (d *driver) Remove(ctx context.Context, id cluster.InstanceID) error {
+	return d.call(ctx, sim.OpRemove, id, func(ctx context.Context) error { return d.Driver.Remove(ctx, id) })
+}
+
+// RemoveDisks implements virt.Driver.
+func (d *driver) RemoveDisks(ctx context.Context, id cluster.InstanceID) error {
+	if d.w.cfg.Bug == BugLeakedDisks {
+		return nil
+	}
+	return d.call(ctx, sim.OpRemoveDisks, id, func(ctx context.Context) error {
+		had, _ := d.Look(id)
+		err := d.Driver.RemoveDisks(ctx, id)
+		if now, _ := d.Look(id); had.Disks && !now.Disks {
+			d.w.disksRemoved(d.machine, had.Domain.Stamp)
+		}
+		return err
+	})
+}
+
+// Console implements virt.Driver.
+func (d *driver) Console(ctx context.Context, id cluster.InstanceID) (io.ReadCloser, error) {
+	return d.Driver.Console(ctx, id)
+}

@@ -1,0 +1,179 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/node/reconcile"
+)
+
+// How long an entry takes to a follower.
+const leastLag, mostLag = time.Millisecond, 20 * time.Millisecond
+
+// machine is a host: what outlives its daemon.
+type machine struct {
+	w      *World
+	number int
+	id     cluster.NodeID
+	driver *driver
+	shelf  *shelf
+
+	mu       sync.Mutex
+	daemon   *daemon // nil: none runs
+	disk     []byte  // the last snapshot; nil: none
+	boots    int     // of the host
+	settled  string  // the boot that the reconciler was told last
+	requests int     // made up so far
+	skew     time.Duration
+	lag      time.Duration // added to each entry's way
+}
+
+// daemon is one life of the program on a machine.
+type daemon struct {
+	machine *machine
+	replica *replica
+	ctx     context.Context // ends when it is killed
+	loop    *reconcile.Loop
+	kill    func() // returns when nothing of it is left
+}
+
+func (m *machine) running() *daemon {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.daemon
+}
+
+// freshRequest makes up the ID of a command.
+func (m *machine) freshRequest() cluster.RequestID {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.requests++
+	return cluster.RequestID(fmt.Sprintf("m%d-%d", m.number, m.requests))
+}
+
+func (m *machine) skewed() time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.skew
+}
+
+func (m *machine) clock() cluster.Time { return cluster.At(time.Now().Add(m.skewed())) }
+
+func (m *machine) set(change func(m *machine)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	change(m)
+}
+
+// start runs a daemon, unless one runs. It finds its last snapshot and hears the rest from the leader.
+func (m *machine) start(ctx context.Context) {
+	if m.running() != nil {
+		return
+	}
+	m.mu.Lock()
+	disk, settled, boot := m.disk, m.settled, fmt.Sprintf("boot-%d", m.boots)
+	m.mu.Unlock()
+	d := &daemon{machine: m, replica: newReplica(m.w, m.number, disk)}
+	d.loop = reconcile.New(reconcile.Config{
+		Node: m.id, Cluster: &access{w: m.w, d: d}, Driver: m.driver, Images: m.shelf, Log: slog.New(slog.DiscardHandler),
+		Starts: 2 + m.w.dice.below(3, "starts"), Incarnation: boot, LastKnown: settled,
+		Settled: func() { m.set(func(m *machine) { m.settled = boot }) },
+	})
+	var cancel func()
+	d.ctx, cancel = context.WithCancel(ctx)
+	var all sync.WaitGroup
+	all.Go(func() { d.follow(d.ctx) })
+	all.Go(func() { d.loop.Run(d.ctx) })
+	all.Go(func() { m.sweepHastily(d) })
+	d.kill = func() { cancel(); all.Wait() }
+	m.set(func(m *machine) { m.daemon = d })
+	m.w.ledger.touch()
+}
+
+// stop kills the daemon, if one runs.
+func (m *machine) stop() {
+	d := m.running()
+	if d == nil {
+		return
+	}
+	m.set(func(m *machine) { m.daemon = nil })
+	m.w.ledger.touch()
+	d.kill()
+}
+
+// powerCut takes the host down: daemon and guests at once.
+func (m *machine) powerCut() {
+	m.stop()
+	m.driver.powerCut()
+	m.set(func(m *machine) { m.boots++ })
+}
+
+// snapshot puts the present state on the machine's disk.
+func (m *machine) snapshot() {
+	if d := m.running(); d != nil {
+		b := d.replica.snapshot()
+		m.set(func(m *machine) { m.disk = b })
+	}
+}
+
+// follow applies what the leader says is committed.
+func (d *daemon) follow(ctx context.Context) {
+	w := d.machine.w
+	for ctx.Err() == nil {
+		index, changed := w.ledger.horizon(d)
+		view, _ := d.replica.latest()
+		if view.Index() >= index {
+			select {
+			case <-changed:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		d.machine.mu.Lock()
+		lag := d.machine.lag
+		d.machine.mu.Unlock()
+		lag += w.dice.between(leastLag, mostLag, "lag", uint64(d.machine.number), w.now())
+		if !pause(ctx, lag) {
+			return
+		}
+		if now, _ := w.ledger.horizon(d); now >= index { // still in touch with a leader
+			d.replica.advance(index)
+		}
+	}
+}
+
+// shelf is the images that a machine has. They come from peers, and stay over restarts.
+type shelf struct {
+	w      *World
+	number int
+
+	mu   sync.Mutex
+	have map[cluster.Hash]bool
+}
+
+// Base implements reconcile.Images.
+func (s *shelf) Base(img cluster.BootImage) (path, format string, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return "/images/" + img.Root.String(), img.Format, s.have[img.Root]
+}
+
+// Prepare implements reconcile.Images. Now and then a peer goes away in the middle.
+func (s *shelf) Prepare(ctx context.Context, img cluster.BootImage, progress func(note string)) error {
+	progress("fetching image: 0 %")
+	now := s.w.now()
+	if !pause(ctx, s.w.dice.between(100*time.Millisecond, 3*time.Second, "fetch", uint64(s.number), now)) {
+		return ctx.Err()
+	}
+	if !s.w.calm() && s.w.dice.chance(10, "fetch fails", uint64(s.number), now) {
+		return cluster.Errorf(cluster.Unavailable, "the peer went away")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.have[img.Root] = true
+	return nil
+}

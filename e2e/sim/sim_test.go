@@ -1,0 +1,70 @@
+package sim
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+var (
+	seeds = flag.Int("seeds", 0, "run this many seeds, and nothing else")
+	first = flag.Uint64("first-seed", 1, "the first of them")
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// simulate makes a run in a bubble of its own.
+func simulate(t *testing.T, cfg Config) (r Report) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		var err error
+		if r, err = Run(t.Context(), cfg); err != nil {
+			t.Fatal(err)
+		}
+	})
+	return r
+}
+
+// hold fails the test when a promise was broken, and says how to see it again.
+func hold(t *testing.T, r Report) {
+	t.Helper()
+	if r.Broken != nil {
+		t.Errorf("%v\nagain: go test ./e2e/sim -run 'TestSim$' -args -seeds 1 -first-seed %d", r.Broken, r.Seed)
+	}
+}
+
+func (r Report) String() string {
+	return fmt.Sprintf("%d nodes, %v virtual, %d rounds, %d faults, %d entries, %d acknowledgements, %d starts",
+		r.Nodes, r.Virtual.Round(time.Second), r.Rounds, r.Faults, r.Entries, r.Acknowledged, r.Starts)
+}
+
+// fixedSeeds are run every time, besides one that nobody has seen before.
+const fixedSeeds = 6
+
+// Whatever happens to a small cluster, it keeps its promises, and comes to rest when it is left alone.
+func TestSim(t *testing.T) {
+	from, n := *first, uint64(*seeds)
+	list := []uint64{}
+	for s := from; s < from+n; s++ {
+		list = append(list, s)
+	}
+	if n == 0 {
+		for s := range uint64(fixedSeeds) {
+			list = append(list, s+1)
+		}
+		list = append(list, rand.Uint64N(1<<32))
+	}
+	for _, seed := range list {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			began := time.Now()
+			r := simulate(t, Config{Seed: seed})
+			t.Logf("%v in %v", r, time.Since(began).Round(time.Millisecond))
+			hold(t, r)
+		})
+	}
+}

@@ -1,0 +1,138 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/kilonova/kilonova/cluster"
+)
+
+// Limits of how large a cluster is looked at in full, and how many vote.
+const (
+	maxThorough = 16 // machines
+	maxVoters   = 5
+)
+
+// World is one simulated cluster and its surroundings.
+type World struct {
+	cfg      Config
+	dice     dice
+	began    time.Time
+	machines []*machine
+	byID     map[cluster.NodeID]*machine
+	net      *network
+	gossip   *gossip
+	ledger   *ledger
+	records  *records
+	promises *promises
+	peaceful atomic.Bool   // no faults are made at the moment
+	index    atomic.Uint64 // of the log
+
+	mu        sync.Mutex
+	violation *Violation
+	stop      context.CancelFunc
+}
+
+// Run makes one run. It has to be called inside a synctest bubble, and leaves no goroutine behind.
+func Run(ctx context.Context, cfg Config) (Report, error) {
+	w := &World{
+		dice: dice(mix(cfg.Seed + 1)), began: time.Now(), byID: map[cluster.NodeID]*machine{}, net: &network{},
+		records: newRecords(), promises: newPromises(),
+	}
+	cfg.fill(w.dice)
+	w.cfg = cfg
+	w.gossip, w.ledger = newGossip(w), newLedger(w)
+	if err := w.equip(); err != nil {
+		return Report{}, fmt.Errorf("simulate seed %d: %w", cfg.Seed, err)
+	}
+	ctx, w.stop = context.WithCancel(ctx)
+	w.found()
+
+	var all sync.WaitGroup
+	all.Go(func() { w.ledger.run(ctx) })
+	all.Go(func() { w.gossip.run(ctx) })
+	for _, m := range w.machines {
+		m.start(ctx)
+	}
+	report := Report{Seed: cfg.Seed, Nodes: cfg.Nodes}
+	for round := range cfg.Rounds {
+		report.Faults += w.round(ctx, round)
+		if ctx.Err() != nil {
+			break
+		}
+		report.Rounds++
+	}
+	report.Virtual = time.Since(w.began)
+	w.stop()
+	for _, m := range w.machines {
+		m.stop()
+	}
+	all.Wait()
+	for _, m := range w.machines {
+		m.driver.close()
+	}
+	v := w.ledger.latest()
+	report.Entries, report.Hash = v.Index(), v.Hash()
+	report.Acknowledged, report.Starts, report.Broken = w.promises.acks, w.records.starts, w.violation
+	return report, nil
+}
+
+func (w *World) equip() error {
+	for i := range w.cfg.Nodes {
+		m := &machine{w: w, number: i, id: cluster.NodeID(uuid(0, w.dice.draw("node", uint64(i)))), settled: "boot-0"}
+		m.shelf = &shelf{w: w, number: i, have: map[cluster.Hash]bool{{9}: i == 0}}
+		var err error
+		if m.driver, err = newDriver(w, m); err != nil {
+			return err
+		}
+		w.machines = append(w.machines, m)
+		w.byID[m.id] = m
+		w.records.limits[m.id] = capacity.Limit()
+	}
+	return nil
+}
+
+// round lets clients and the nemesis at the cluster, then takes the faults away and waits for rest. It returns how many
+// faults were made.
+func (w *World) round(ctx context.Context, number int) int {
+	busy, end := context.WithTimeout(ctx, w.cfg.Faults)
+	defer end()
+	w.peaceful.Store(false)
+	var clients sync.WaitGroup
+	for i := range w.cfg.Clients {
+		c := newClient(w, number*w.cfg.Clients+i)
+		clients.Go(func() { c.run(busy, ctx) })
+	}
+	n := newNemesis(w, number)
+	n.run(busy, ctx)
+	w.peaceful.Store(true)
+	w.heal(ctx)
+	clients.Wait()
+	w.rest(ctx)
+	return n.faults
+}
+
+// calm tells whether no faults are made at the moment.
+func (w *World) calm() bool { return w.peaceful.Load() }
+
+// now is the virtual time since the beginning, in nanoseconds.
+func (w *World) now() uint64 { return uint64(time.Since(w.began)) }
+
+// thorough tells whether the cluster is small enough to look at all of it at each index.
+func (w *World) thorough() bool { return len(w.machines) <= maxThorough }
+
+func (w *World) voters() []*machine { return w.machines[:min(len(w.machines), maxVoters)] }
+
+// broken ends the run: a promise was not kept. Only the first one counts.
+func (w *World) broken(c Check, format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.violation != nil {
+		return
+	}
+	w.violation = &Violation{Check: c, What: fmt.Sprintf(format, args...), After: time.Since(w.began), Index: w.index.Load()}
+	w.stop()
+}
