@@ -1,12 +1,15 @@
 package cloud
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,6 +24,7 @@ type Node struct {
 	Host    *lab.Host
 	Daemon  *lab.Process // nil before the first start
 	Libvirt *lab.Process
+	Flags   []string // more flags of this node's "init", "join" and "run", after those of all
 
 	cloud *Cloud
 	url   string // in place of the host's; for tests of this package
@@ -39,20 +43,24 @@ func (n *Node) Name() string { return n.Host.Name }
 
 // flags are the settings of a node of this lab; "node run" knows the rest from its data directory.
 func (n *Node) flags() []string {
-	return append([]string{
+	own := []string{
 		"--data-dir", n.Host.DataDir(), "--driver", n.cloud.opts.Driver, "--virt-type", "qemu",
 		"--bridge", ProviderNetwork + "=" + n.Host.Bridge(),
-	}, n.cloud.opts.Flags...)
+	}
+	return slices.Concat(own, n.cloud.opts.Flags, n.Flags)
 }
 
 func (n *Node) initArgs() []string {
 	return append([]string{"node", "init", "--bind", n.Host.Address()}, n.flags()...)
 }
 
-func (n *Node) joinArgs(via *Node, token string) []string {
+func (n *Node) joinArgs(via *Node) []string {
 	peer := net.JoinHostPort(via.Host.Address(), "7443")
-	return append([]string{"node", "join", peer, "--token", token, "--bind", n.Host.Address()}, n.flags()...)
+	return append([]string{"node", "join", peer, "--bind", n.Host.Address()}, n.flags()...)
 }
+
+// joinEnv hands over the token where it is not seen by every process, nor in an error about the command.
+func joinEnv(token string) []string { return []string{"KILONOVA_TOKEN=" + token} }
 
 // StartLibvirt starts the host's libvirtd and waits until it answers.
 func (n *Node) StartLibvirt(ctx context.Context) (err error) {
@@ -73,8 +81,31 @@ func (n *Node) StartDaemon() error {
 	return n.start(append([]string{"node", "run", "--bind", n.Host.Address()}, n.flags()...))
 }
 
-func (n *Node) start(args []string) (err error) {
-	n.Daemon, err = n.Host.Start("kilonova", nil, append([]string{n.cloud.opts.Binary}, args...)...)
+// Enrol runs "node join" through another node as far as the data directory, without running the node, and returns what
+// it said. The error is that of its exit status.
+func (n *Node) Enrol(ctx context.Context, via *Node, token string) (string, error) {
+	return n.enrolOnly(ctx, joinEnv(token), n.joinArgs(via))
+}
+
+// Init makes a cluster of its own on the node's host, without running it.
+func (n *Node) Init(ctx context.Context) (string, error) { return n.enrolOnly(ctx, nil, n.initArgs()) }
+
+func (n *Node) enrolOnly(ctx context.Context, env, args []string) (string, error) {
+	cmd := exec.CommandContext(ctx, n.cloud.opts.Binary, append(args, "--enrol-only")...)
+	cmd.Env = append(os.Environ(), env...)
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := n.Host.StartCommand(cmd); err != nil {
+		return "", err
+	}
+	if err := cmd.Wait(); err != nil {
+		return said.String(), fmt.Errorf("run kilonova %s %s on %s: %w", args[0], args[1], n.Name(), err)
+	}
+	return said.String(), nil
+}
+
+func (n *Node) start(args []string, env ...string) (err error) {
+	n.Daemon, err = n.Host.Start("kilonova", env, append([]string{n.cloud.opts.Binary}, args...)...)
 	return err
 }
 

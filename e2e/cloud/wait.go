@@ -14,7 +14,7 @@ func (c *Cloud) WaitEnabled(ctx context.Context) error {
 	return c.await(ctx, "nodes to take guests", c.notEnabled)
 }
 
-// WaitVoters waits until so many nodes vote.
+// WaitVoters waits until so many nodes vote, or more.
 func (c *Cloud) WaitVoters(ctx context.Context, want int) error {
 	return c.await(ctx, fmt.Sprintf("%d voters", want), func(ctx context.Context) ([]string, error) {
 		members, err := c.anyMembers(ctx)
@@ -29,7 +29,7 @@ func (c *Cloud) WaitVoters(ctx context.Context, want int) error {
 				others = append(others, m.Name+" is "+m.Raft)
 			}
 		}
-		if voters == want {
+		if voters >= want {
 			return nil, nil
 		}
 		return append(others, fmt.Sprintf("%d voters", voters)), nil
