@@ -126,15 +126,16 @@ func (s *State) addressFreed(ip FixedIP) {
 }
 
 // claimAddresses works out the addresses of a port and takes them, so that the next choice sees them. On
-// refusal nothing is taken. The port is stored by putPort afterwards.
-func (s *State) claimAddresses(p *Port, made bool) *Error {
+// refusal nothing is taken. The port is stored by putPort afterwards. With fill, a port that asks for none gets one of
+// each IP version.
+func (s *State) claimAddresses(p *Port, fill bool) *Error {
 	var claimed []FixedIP
 	give := func(n *Subnet, a netip.Addr) {
 		ip := FixedIP{Subnet: n.ID, Address: a.String()}
 		s.t.addresses.Set(addressKey(ip.Subnet, ip.Address), p.ID)
 		claimed = append(claimed, ip)
 	}
-	err := s.chooseAddresses(p, made, give)
+	err := s.chooseAddresses(p, fill, give)
 	if err != nil {
 		for _, ip := range claimed {
 			s.t.addresses.Delete(addressKey(ip.Subnet, ip.Address))
@@ -147,8 +148,8 @@ func (s *State) claimAddresses(p *Port, made bool) *Error {
 }
 
 // chooseAddresses gives each address that the port asks for by name, then each that it leaves open.
-func (s *State) chooseAddresses(p *Port, made bool, give func(*Subnet, netip.Addr)) *Error {
-	if len(p.FixedIPs) == 0 && made {
+func (s *State) chooseAddresses(p *Port, fill bool, give func(*Subnet, netip.Addr)) *Error {
+	if len(p.FixedIPs) == 0 && fill {
 		return s.chooseForEachVersion(p, give)
 	}
 	if len(p.FixedIPs) > maxFixedIPs {

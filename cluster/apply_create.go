@@ -151,7 +151,7 @@ func (s *State) attach(in *Instance, np *NewPort, undo *undoPorts) *Error {
 	case s.hasPort(p.ID):
 		return Errorf(Conflict, "Port %s exists already", p.ID)
 	}
-	if err := s.makePort(p); err != nil {
+	if err := s.makePort(p, false); err != nil {
 		return err
 	}
 	undo.made = append(undo.made, p)

@@ -15,7 +15,7 @@ func (s *State) savePort(o *PutPort) ([]string, *Error) {
 	if exists {
 		err = s.replacePort(old, &p)
 	} else {
-		err = s.makePort(&p)
+		err = s.makePort(&p, o.Bare)
 	}
 	if err != nil {
 		return nil, err
@@ -28,8 +28,8 @@ func (s *State) isInstance(device string) bool {
 	return ok
 }
 
-// makePort stores a new port with addresses.
-func (s *State) makePort(p *Port) *Error {
+// makePort stores a new port. One that asks for no addresses gets them all the same, unless it is to be bare.
+func (s *State) makePort(p *Port, bare bool) *Error {
 	if _, ok := s.t.networks.Get(p.Network); !ok {
 		return missing("Network", string(p.Network))
 	}
@@ -41,7 +41,7 @@ func (s *State) makePort(p *Port) *Error {
 	); err != nil {
 		return err
 	}
-	if err := s.claimAddresses(p, true); err != nil {
+	if err := s.claimAddresses(p, !bare); err != nil {
 		return err
 	}
 	p.Revision, p.Created, p.Updated = s.t.meta.Index, s.t.meta.Time, s.t.meta.Time

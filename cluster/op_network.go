@@ -26,8 +26,11 @@ type DeleteSubnet struct {
 // for. (An address is a pure function of the state, so Apply chooses it: chosen by the proposer, creates
 // at many nodes at once would refuse each other.) Conflict when an address or the MAC is taken, NoRoom when no
 // address is free, OverQuota past the project's limit.
+//
+// Bare makes a port without fixed IPs stay without.
 type PutPort struct {
 	Port Port `json:"port"`
+	Bare bool `json:"bare,omitempty"`
 }
 
 // DeletePort removes a port and frees its addresses. Removing one that an instance uses takes it off the instance.

@@ -113,12 +113,21 @@ func TestPort_AddressesByName(t *testing.T) {
 		{400, "InvalidInput", `"fixed_ips":[{"ip_address":"10.200.0.1"}]`},
 		{400, "InvalidInput", fmt.Sprintf(`"fixed_ips":[{"subnet_id":%q}]`, foreign)},
 		{400, "InvalidInput", `"fixed_ips":[{"subnet_id":"nope"}]`},
-		{400, "InvalidInput", `"fixed_ips":[]`},
 		{400, "HTTPBadRequest", `"fixed_ips":[{"ip_address":"10.0.0.256"}]`},
 		{400, "HTTPBadRequest", `"fixed_ips":[{"ip_address":7}]`},
 		{400, "HTTPBadRequest", `"fixed_ips":"10.0.0.1"`},
 	} {
 		a.refused(x.status, x.kind, "POST", "/v2.0/ports", "demo", fmt.Sprintf(`{"port":{"network_id":%q,%s}}`, n, x.attributes))
+	}
+}
+
+// TestPort_CanBeMadeBare asks for a port that has no address, as a guest does that finds its own.
+func TestPort_CanBeMadeBare(t *testing.T) {
+	a := newAPI(t)
+	n := a.network("demo", `"name":"lan"`)
+	a.subnet("demo", n, `"cidr":"10.0.0.0/24"`)
+	if ips := a.port("demo", n, `"fixed_ips":[]`)["fixed_ips"].([]any); len(ips) != 0 {
+		t.Errorf("fixed_ips %v", ips)
 	}
 }
 

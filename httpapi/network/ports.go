@@ -2,7 +2,6 @@ package network
 
 import (
 	"crypto/rand"
-	"encoding/json"
 	"net"
 	"net/http"
 	"net/netip"
@@ -109,7 +108,7 @@ func (s *server) createPorts(r *http.Request) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		puts = append(puts, &cluster.PutPort{Port: p})
+		puts = append(puts, &cluster.PutPort{Port: p, Bare: a.has("fixed_ips") && len(p.FixedIPs) == 0 && !a.null("fixed_ips")})
 	}
 	return s.create(r, creation{
 		name: "port", many: many, puts: puts,
@@ -148,9 +147,6 @@ func newPort(v *cluster.View, c *rest.Caller, a attributes) (cluster.Port, error
 	p.Network, p.PortSecurity, p.MAC = n.ID, n.PortSecurity, NewMAC()
 	if err := a.adminOnly(c, "create_port", "mac_address"); err != nil && !c.Sees(n.Project) {
 		return p, err
-	}
-	if asked := []json.RawMessage(nil); a.has("fixed_ips") && json.Unmarshal(a["fixed_ips"], &asked) == nil && asked != nil && len(asked) == 0 {
-		return p, invalid("a port is made with addresses: take them off it with an update to no fixed_ips")
 	}
 	return p, applyPort(v, c, a, &p, "create_port")
 }
