@@ -40,16 +40,23 @@ func (l *Loop) start(ctx context.Context, j job) {
 	if j.id == "" {
 		j.id = j.in.ID
 	}
-	l.remember(j.id).busy = true
-	l.workers.Add(1)
-	go func() {
-		defer l.workers.Done()
-		o := j.run(ctx)
+	m := l.remember(j.id)
+	m.busy = true
+	own, cancel := context.WithCancel(ctx)
+	if j.prepare {
+		m.fetching, m.epoch = cancel, j.in.Epoch
+	}
+	l.workers.Go(func() {
+		defer cancel()
+		o := j.run(own)
+		if own.Err() != nil {
+			o.err = errNotOurs // it was called back
+		}
 		select {
 		case l.done <- o:
 		case <-ctx.Done():
 		}
-	}()
+	})
 }
 
 func (j *job) run(ctx context.Context) outcome {
@@ -171,7 +178,10 @@ func (o *outcome) have(id cluster.InstanceID, s virt.Stamp, p virt.Power) {
 // finish takes in what a worker did.
 func (l *Loop) finish(o outcome) {
 	m := l.remember(o.id)
-	m.busy = false
+	m.busy, m.fetching = false, nil
+	if o.err == nil {
+		m.attempts, m.refusals = 0, 0
+	}
 	l.dirty[o.id] = struct{}{}
 	if o.known {
 		l.observe(o)
@@ -180,15 +190,16 @@ func (l *Loop) finish(o outcome) {
 		m.asked = time.Now()
 	}
 	if o.started {
-		m.boot, m.asked, m.attempts = o.in.Boot, time.Time{}, 0
+		m.boot, m.asked = o.in.Boot, time.Time{}
 		delete(l.resume, o.id)
 		l.settled()
 		l.outbox.put(running(o.in))
 	}
 	if o.gone != nil {
+		l.buried[o.id] = o.gone.Epoch
 		l.outbox.put(cluster.InstanceReport{ID: o.id, Epoch: o.gone.Epoch, Gone: true})
 	}
-	if o.err != nil && !errors.Is(o.err, errNotOurs) && !errors.Is(o.err, context.Canceled) {
+	if o.err != nil && !errors.Is(o.err, errNotOurs) {
 		l.failed(o, m)
 	}
 }
@@ -211,12 +222,30 @@ func (l *Loop) observe(o outcome) {
 func (l *Loop) failed(o outcome, m *memory) {
 	unsure := errors.Is(o.err, virt.ErrUnavailable) || cluster.CodeOf(o.err) == cluster.Unavailable
 	m.attempts++
-	l.Log.Warn(string(o.failed), "instance", o.id, "attempt", m.attempts, "err", o.err)
-	m.retryAt = time.Now().Add(min(retryAtMost, retryAfter<<min(m.attempts-1, 5)))
-	if unsure || o.in == nil || o.in.Wanted == cluster.WantDeleted || m.attempts < maxAttempts {
+	wait := min(retryAtMost, retryAfter<<min(m.attempts-1, 5))
+	if unsure {
+		wait = min(wait, unsureAtMost)
+	} else {
+		m.refusals++
+	}
+	m.retryAt = time.Now().Add(wait)
+	l.Log.Warn(string(o.failed), "instance", o.id, "attempt", m.attempts, "again_in", wait, "err", o.err)
+	if errors.Is(o.err, virt.ErrUnavailable) {
+		l.hint(virt.Event{ID: o.id}) // it may have been done all the same
+	}
+	if o.in == nil || o.in.Wanted == cluster.WantDeleted {
 		return
 	}
-	m.attempts = 0
+	if unsure {
+		if m.attempts == maxAttempts {
+			l.outbox.put(cluster.InstanceReport{ID: o.id, Generation: o.in.Generation, Epoch: o.in.Epoch, Step: "waiting: " + o.err.Error()})
+		}
+		return
+	}
+	if m.refusals < maxAttempts {
+		return
+	}
+	m.attempts, m.refusals = 0, 0
 	l.outbox.put(cluster.InstanceReport{
 		ID: o.id, Generation: o.in.Generation, Epoch: o.in.Epoch, Power: cluster.PowerNoState,
 		Error:  fmt.Sprintf("Build of instance %s aborted: the hypervisor could not %s it.", o.id, o.failed),

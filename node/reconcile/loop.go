@@ -24,6 +24,8 @@ const (
 	maxAttempts   = 3                      // then the instance goes to error
 	retryAfter    = time.Second            // doubled with each attempt, up to retryAtMost
 	retryAtMost   = 30 * time.Second
+	unsureAtMost  = 5 * time.Second // when nobody answered: as soon as somebody does, it should go on
+	maxDetail     = 4096            // bytes of an error that the state keeps
 )
 
 // Cluster is the replicated state as the loop uses it.
@@ -72,6 +74,7 @@ type Loop struct {
 	memory   map[cluster.InstanceID]*memory
 	dirty    map[cluster.InstanceID]struct{}
 	resume   map[cluster.InstanceID]struct{} // ran when the host went down, and do not run yet
+	buried   map[cluster.InstanceID]uint64   // epochs whose removal was reported, until the state has taken it in
 	seen     *cluster.View                   // what known is from
 	surveyed time.Time                       // when every instance was looked at last
 	listed   time.Time                       // when the hypervisor was listed last
@@ -90,7 +93,10 @@ type Loop struct {
 // memory is what the loop remembers of an instance between passes.
 type memory struct {
 	busy     bool
-	attempts int
+	fetching func() // stops a worker that only fetches images; nil: there is none
+	epoch    uint64 // of the instance that is worked on
+	attempts int    // since something went well
+	refusals int    // those of them that say something about the instance
 	retryAt  time.Time
 	boot     uint64    // the Boot of the domain that runs; 0: as the state says
 	asked    time.Time // when the guest was asked to shut down
@@ -109,6 +115,7 @@ func New(c Config) *Loop {
 		dirty:    map[cluster.InstanceID]struct{}{},
 		resume:   map[cluster.InstanceID]struct{}{},
 		alarms:   map[cluster.InstanceID]time.Time{},
+		buried:   map[cluster.InstanceID]uint64{},
 		rebooted: c.Incarnation != c.LastKnown,
 		done:     make(chan outcome),
 

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"iter"
+	"maps"
 	"time"
 
 	"github.com/kilonova/kilonova/cluster"
@@ -22,25 +23,56 @@ func (l *Loop) pass(ctx context.Context, view *cluster.View) time.Duration {
 	for id := range l.dirty {
 		m := l.remember(id)
 		if m.busy {
+			l.recall(view, id, m)
 			continue // its worker makes it dirty again
 		}
 		if wait := m.retryAt.Sub(now); wait > 0 {
 			wake = min(wake, wait)
 			continue
 		}
-		if d, ok := l.observed[id]; ok {
+		d, exists := l.observed[id]
+		if exists {
 			domains = append(domains, d)
 		}
 		if in, ok := view.Instance(id); ok && in.Node != "" && in.Wanted != cluster.WantDeleted {
 			w.Instances = append(w.Instances, l.desired(in, m, view, now))
 		}
-		if t, ok := view.Tombstone(l.Node, id); ok {
+		if t, ok := view.Tombstone(l.Node, id); ok && (exists || l.buried[id] != t.Epoch) {
 			w.Tombstones = append(w.Tombstones, virt.Tombstone{Instance: t.Instance, Node: t.Node, Epoch: t.Epoch})
 		}
 	}
-	l.carryOut(ctx, view, virt.Diff(w, domains))
+	actions := virt.Diff(w, domains)
+	l.release(domains, actions)
+	l.carryOut(ctx, view, actions)
 	l.settleDirty(view, now)
 	return max(min(wake, l.relistAt.Sub(now)), time.Millisecond)
+}
+
+// recall stops a worker that fetches the images of an instance which is no longer this node's: that may take an hour, and the
+// instance's deletion would wait for it.
+func (l *Loop) recall(view *cluster.View, id cluster.InstanceID, m *memory) {
+	if m.fetching == nil {
+		return
+	}
+	in, ok := view.Instance(id)
+	if !ok || in.Node != l.Node || in.Epoch != m.epoch || in.Wanted == cluster.WantDeleted {
+		m.fetching()
+	}
+}
+
+// release takes domains out of quarantine that the state explains by now.
+func (l *Loop) release(domains []virt.Domain, actions []virt.Action) {
+	strange := map[cluster.InstanceID]bool{}
+	for _, a := range actions {
+		strange[a.ID] = a.Kind == virt.ActionQuarantine
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, d := range domains {
+		if !strange[d.ID] {
+			delete(l.quarantined, d.ID)
+		}
+	}
 }
 
 // ring makes the instances dirty whose alarm is due, and returns how long until the next one.
@@ -108,6 +140,10 @@ func (l *Loop) survey(view *cluster.View) {
 		l.dirty[t.Instance] = struct{}{}
 	}
 	l.known = here
+	maps.DeleteFunc(l.buried, func(id cluster.InstanceID, _ uint64) bool {
+		_, pending := view.Tombstone(l.Node, id)
+		return !pending
+	})
 	if l.rebooted {
 		l.rebooted = false
 		for id, in := range here {
@@ -141,6 +177,11 @@ func (l *Loop) desired(in *cluster.Instance, m *memory, view *cluster.View, now 
 	d := virt.Desired{Stamp: stamp(in, view), Node: in.Node, Ready: l.ready(in)}
 	if in.Status.VM == cluster.VMError && in.Status.Task == cluster.TaskNone {
 		return d // it waits for somebody to do something about it
+	}
+	if have, ok := l.observed[in.ID]; ok && have.Power == virt.PowerRunning && have.Stamp == d.Stamp {
+		// It was started after it was built for this generation, so for this boot, even if the report of that was lost with an
+		// earlier daemon. Starting it anew would reboot the guest twice.
+		m.boot = in.Boot
 	}
 	running := m.boot
 	if running == 0 {
@@ -245,6 +286,10 @@ func (l *Loop) settleDirty(view *cluster.View, now time.Time) {
 				l.settled()
 			}
 			continue
+		}
+		if in.Wanted != cluster.WantOn || in.Status.VM == cluster.VMError && in.Status.Task == cluster.TaskNone {
+			delete(l.resume, id) // it is not to run, or will not without somebody's help
+			l.settled()
 		}
 		if d, there := l.observed[id]; there {
 			l.tell(in, d, m)

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -73,6 +74,8 @@ func newOutbox(node cluster.NodeID, c Cluster, log *slog.Logger) *outbox {
 
 // put queues a report. It never blocks; there is at most one for each instance.
 func (o *outbox) put(r cluster.InstanceReport) {
+	// All reports of a command have to fit into it: one that is too large would hold up the others for ever.
+	r.Step, r.Detail = clip(r.Step), clip(r.Detail)
 	o.mu.Lock()
 	old, waiting := o.reports[r.ID]
 	if !waiting {
@@ -86,6 +89,13 @@ func (o *outbox) put(r cluster.InstanceReport) {
 	case o.poke <- struct{}{}:
 	default:
 	}
+}
+
+func clip(s string) string {
+	if len(s) > maxDetail {
+		s = s[:maxDetail]
+	}
+	return strings.ToValidUTF8(s, "?")
 }
 
 // take removes up to maxReports reports, oldest first.
