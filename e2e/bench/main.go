@@ -172,8 +172,10 @@ func (b *bench) town(ctx context.Context) (*town, error) {
 	return t, nil
 }
 
+// close ends the cluster, if there is one. The next measurement that needs one makes another.
 func (b *bench) close() {
 	if b.shared != nil {
 		b.shared.close()
+		b.shared = nil
 	}
 }
