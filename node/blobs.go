@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
+	"os"
 	"sync"
 
 	"github.com/kilonova/kilonova/cluster"
@@ -78,10 +80,24 @@ func (b *blobs) fetch(ctx context.Context, root cluster.Hash, from []cluster.Nod
 		return cluster.Errorf(cluster.Unavailable, "no other node has blob %s", root)
 	}
 	err := b.store.Fetch(ctx, root, sources, progress)
-	if errors.Is(err, chunk.ErrFull) {
+	switch {
+	case errors.Is(err, chunk.ErrFull):
 		return cluster.Errorf(cluster.NoRoom, "the disk of node %s is full", b.self)
+	case errors.Is(err, chunk.ErrMissing) && ctx.Err() == nil:
+		b.log.Warn("fetch a blob", "root", root, "err", err)
+		return cluster.Errorf(cluster.Unavailable, "no node that answers has all of blob %s", root)
 	}
 	return err
+}
+
+// forget drops the base images whose files are gone.
+func (b *blobs) forget() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	maps.DeleteFunc(b.bases, func(_ baseKey, path string) bool {
+		_, err := os.Lstat(path)
+		return errors.Is(err, os.ErrNotExist)
+	})
 }
 
 // Base implements reconcile.Images.

@@ -15,6 +15,8 @@ import (
 const (
 	copiesEvery = 5 * time.Second
 	copyTimeout = time.Hour
+
+	fewestCopies = 2 // that an image is active with when other nodes are silent
 )
 
 // copies keeps images on enough nodes. A new image is copied before it is active, by whoever took it in; what falls short
@@ -27,14 +29,20 @@ type copies struct {
 	log       *slog.Logger
 }
 
-// Replicate copies a blob that is on this node to as many others as an image needs, and returns all that have it.
+// Replicate copies a blob that is on this node to as many others as an image needs, and returns all that have it. Nodes that are
+// silent are made up for later, as long as two nodes have it now: one that is down for a day must not keep everybody from uploading.
 func (c *copies) Replicate(ctx context.Context, root cluster.Hash) ([]cluster.NodeID, error) {
 	view := c.agreement.Local()
 	have := []cluster.NodeID{c.self}
-	missing := wanted(view) - 1
-	for _, id := range c.candidates(view, have) {
-		if missing == 0 {
+	hints := c.hints()
+	silent := 0
+	for _, id := range c.candidates(view, hints, have) {
+		if len(have) == wanted(view) {
 			break
+		}
+		if hints[id].Silent {
+			silent++
+			continue
 		}
 		if err := c.peers.Pull(ctx, id, root, have); err != nil {
 			c.log.Warn("copy a blob", "root", root, "to", id, "err", err)
@@ -44,9 +52,8 @@ func (c *copies) Replicate(ctx context.Context, root cluster.Hash) ([]cluster.No
 			continue
 		}
 		have = append(have, id)
-		missing--
 	}
-	if missing > 0 {
+	if len(have) < max(wanted(view)-silent, min(wanted(view), fewestCopies)) {
 		return nil, cluster.Errorf(cluster.Unavailable, "the image could be copied to %d of %d nodes only", len(have), wanted(view))
 	}
 	slices.Sort(have)
@@ -63,8 +70,7 @@ func wanted(view *cluster.View) int {
 }
 
 // candidates are the nodes that can take a copy: those with the fewest bytes promised first, silent ones last.
-func (c *copies) candidates(view *cluster.View, have []cluster.NodeID) []cluster.NodeID {
-	hints := c.hints()
+func (c *copies) candidates(view *cluster.View, hints map[cluster.NodeID]placement.Hint, have []cluster.NodeID) []cluster.NodeID {
 	var out []cluster.NodeID
 	free := map[cluster.NodeID]int64{}
 	for n := range view.Nodes() {
@@ -116,7 +122,7 @@ func (c *copies) mend(ctx context.Context, view *cluster.View, img *cluster.Imag
 	if len(alive) == 0 || len(alive) >= wanted(view) {
 		return
 	}
-	for _, id := range c.candidates(view, img.Data.Nodes) {
+	for _, id := range c.candidates(view, hints, img.Data.Nodes) {
 		if hints[id].Silent {
 			return
 		}
@@ -133,6 +139,7 @@ func (c *copies) mend(ctx context.Context, view *cluster.View, img *cluster.Imag
 		op := &cluster.AddImageNode{ID: img.ID, Root: img.Data.Root, Node: id}
 		if _, err := c.agreement.Propose(ctx, cluster.Command{Time: cluster.At(time.Now()), Op: op}); err != nil {
 			c.log.Warn("record a copy of an image", "image", img.ID, "on", id, "err", err)
+			return
 		}
 		c.log.Info("copied an image", "image", img.ID, "to", id)
 		return

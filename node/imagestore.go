@@ -32,6 +32,7 @@ const (
 // from the peers that have them. It implements image.Store.
 type imageStore struct {
 	self  cluster.NodeID
+	blobs *blobs
 	store *chunk.Store
 	peer  func(cluster.NodeID) chunk.Source
 	log   *slog.Logger
@@ -39,7 +40,7 @@ type imageStore struct {
 
 func newImageStore(b *blobs) *imageStore {
 	return &imageStore{
-		self: b.self, store: b.store, log: b.log,
+		self: b.self, blobs: b, store: b.store, log: b.log,
 		peer: func(id cluster.NodeID) chunk.Source { return source{b.peers, id} },
 	}
 }
@@ -192,6 +193,9 @@ func (s *imageStore) sweep(ctx context.Context, read func(context.Context) (*clu
 	}
 }
 
+// sweepOnce keeps what any image or any instance consists of: an instance outlives its image, and its node needs the image's bytes
+// to start it after a reboot, and others to build it again elsewhere. What an instance of this node lies on may also be wanted by a
+// deletion that is not finished or by a domain that nobody explains, so base files go only when there is neither.
 func (s *imageStore) sweepOnce(ctx context.Context, view *cluster.View, grace time.Duration) (chunk.Swept, error) {
 	var roots []cluster.Hash
 	for i := range view.Images() {
@@ -199,5 +203,28 @@ func (s *imageStore) sweepOnce(ctx context.Context, view *cluster.View, grace ti
 			roots = append(roots, i.Data.Root)
 		}
 	}
-	return s.store.Sweep(ctx, roots, grace)
+	for in := range view.Instances() {
+		for _, img := range in.Images {
+			roots = append(roots, img.Root)
+		}
+	}
+	swept, err := s.store.Sweep(ctx, roots, grace)
+	if err != nil || !settled(view, s.self) {
+		return swept, err
+	}
+	bases, err := s.store.SweepBases(ctx, roots, grace)
+	s.blobs.forget()
+	return chunk.Swept{Files: swept.Files + bases.Files, Bytes: swept.Bytes + bases.Bytes}, err
+}
+
+// settled tells whether the state explains every disk on a node.
+func settled(view *cluster.View, id cluster.NodeID) bool {
+	n, ok := view.Node(id)
+	if !ok || !n.Host.Ready || len(n.Host.Quarantine) > 0 {
+		return false
+	}
+	for range view.TombstonesOn(id) {
+		return false
+	}
+	return true
 }

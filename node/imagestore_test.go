@@ -171,6 +171,49 @@ func TestImageStore_SweepKeepsWhatImagesNeed(t *testing.T) {
 	}
 }
 
+// An image is deleted while an instance that was made from it lives on. Its bytes stay as long as the instance does: after a reboot of the host
+// the instance is started from them. Then the bytes and the file that its disk lay on go.
+func TestImageStore_SweepKeepsWhatInstancesLieOn(t *testing.T) {
+	s, c := testStore(t, nil), resttest.NewCloud(t)
+	s.self = c.Node.ID
+	s.blobs = newBlobs(s.self, s.store, nil, c.Local, s.log)
+	blob, err := s.Import(t.Context(), strings.NewReader("image"), -1, 0, anything)
+	if err != nil {
+		t.Fatal(err)
+	}
+	img := cluster.ImageID(rest.NewUUID())
+	data := &cluster.ImageData{Root: blob.Root, Size: blob.Size, Nodes: []cluster.NodeID{c.Node.ID}}
+	c.Must(&cluster.PutImage{Image: cluster.Image{ID: img, Status: cluster.ImageActive, Visibility: cluster.Public, Data: data,
+		Format: cluster.ImageFormat{Disk: "raw", Container: "bare"}}})
+	id := cluster.InstanceID(rest.NewUUID())
+	c.Must(&cluster.CreateInstances{Request: "req-1", Project: c.Projs["admin"], User: c.Users["admin"],
+		Spec:  cluster.Spec{Image: img, Flavor: cluster.Flavor{ID: "1", Name: "tiny", VCPUs: 1, MemoryMiB: 64, DiskGiB: 1}},
+		Items: []cluster.NewInstance{{ID: id, Name: "web", Hostname: "web", Node: c.Node.ID, Explanation: &cluster.Explanation{Node: c.Node.ID}}}})
+	boot := cluster.BootImage{Part: cluster.BootDisk, Image: img, Root: blob.Root, Format: "raw"}
+	if err := s.blobs.Prepare(t.Context(), boot, func(string) {}); err != nil {
+		t.Fatal(err)
+	}
+	c.Must(&cluster.ReportInstances{Node: c.Node.ID, Reports: []cluster.InstanceReport{{ID: id, Generation: 1, Epoch: 1, Power: cluster.PowerRunning}}})
+	c.Must(&cluster.DeleteImage{ID: img})
+	if swept, err := s.sweepOnce(t.Context(), c.Local(), 0); err != nil || swept.Files != 0 {
+		t.Errorf("under an instance, swept %+v, %v", swept, err)
+	}
+	c.Must(&cluster.DeleteInstance{ID: id, Request: "req-2"})
+	if swept, err := s.sweepOnce(t.Context(), c.Local(), 0); err != nil || swept.Files != 0 {
+		t.Errorf("while its disk is being removed, swept %+v, %v", swept, err)
+	}
+	if _, _, ok := s.blobs.Base(boot); !ok {
+		t.Error("the file under the disk went before the disk")
+	}
+	c.Must(&cluster.ReportInstances{Node: c.Node.ID, Reports: []cluster.InstanceReport{{ID: id, Epoch: 1, Gone: true}}})
+	if swept, err := s.sweepOnce(t.Context(), c.Local(), 0); err != nil || swept.Files != 3 { // a chunk, its manifest, and the file
+		t.Errorf("when it is gone, swept %+v, %v", swept, err)
+	}
+	if _, _, ok := s.blobs.Base(boot); ok {
+		t.Error("a file that is gone is still counted on")
+	}
+}
+
 // repeating gives size bytes: the same block over and over.
 type repeating struct {
 	block []byte
