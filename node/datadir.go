@@ -100,7 +100,28 @@ func (d *dataDir) enrolment() (enrolment, error) {
 	if err := json.Unmarshal(b, &id); err != nil {
 		return id, fmt.Errorf("read %s (it is damaged; restore it, or wipe the directory and join as a new node): %w", d.file(identityFile), err)
 	}
-	return id, nil
+	if id.ClusterID == "" {
+		return id, nil
+	}
+	return id, d.certifies(id)
+}
+
+// certifies compares the identity with the node's certificate, which nobody can edit. A copied directory that was made to fit another
+// machine would otherwise be a second node with the identity, and with the vote, of the first.
+func (d *dataDir) certifies(id enrolment) error {
+	leaf, err := d.leaf(peerPEM)
+	if err != nil {
+		return err
+	}
+	cert, err := x509.ParseCertificate(leaf.Certificate[0])
+	if err != nil {
+		return fmt.Errorf("read the node's certificate %s: %w", d.file(peerPEM), err)
+	}
+	if cert.Subject.CommonName != string(id.Node) || cert.VerifyHostname(id.Bind) != nil {
+		return fmt.Errorf("%s says that this is node %s at %s, and its certificate says otherwise: a node's data directory cannot be copied to another machine; wipe it, and join as a new node",
+			d.file(identityFile), id.Node, id.Bind)
+	}
+	return nil
 }
 
 func (d *dataDir) saveEnrolment(id enrolment) error {
