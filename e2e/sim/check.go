@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -41,6 +42,9 @@ func newRecords() *records {
 // committed looks at a new entry. The ledger is locked, so that nothing comes between.
 func (w *World) committed(v *cluster.View, commands []cluster.Command, results []cluster.Result) {
 	w.index.Store(v.Index())
+	for i := range commands {
+		w.trace("entry %d: %s %s: %v %v", v.Index(), commands[i].ID, opName(commands[i].Op), results[i].IDs, refusal(results[i]))
+	}
 	if w.thorough() || v.Index()%sampleEvery == 0 {
 		if err := v.Verify(); err != nil {
 			w.broken(CheckState, "%v", err)
@@ -59,6 +63,17 @@ func (w *World) committed(v *cluster.View, commands []cluster.Command, results [
 			w.follow(v, []string{string(o.ID)})
 		}
 	}
+}
+
+func opName(op cluster.Op) string {
+	return strings.TrimPrefix(fmt.Sprintf("%T", op), "*cluster.")
+}
+
+func refusal(r cluster.Result) string {
+	if r.Err == nil {
+		return ""
+	}
+	return r.Err.Message
 }
 
 // follow takes down what became of instances.

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/kilonova/kilonova/cluster"
@@ -18,6 +19,7 @@ type Config struct {
 	Rounds  int           // 0: 2
 	Faults  time.Duration // of virtual time that the faults of a round last; 0: 40 s to 90 s
 	Bug     Bug           // planted, to see that it is found
+	Trace   io.Writer     // gets a line for each thing that happens; nil: nobody asks
 }
 
 func (c *Config) fill(d dice) {

@@ -93,12 +93,15 @@ func (d *driver) call(ctx context.Context, op sim.Op, id cluster.InstanceID, f f
 		defer d.calls.Done()
 		defer cancel()
 		defer stop()
-		done <- f(inner)
+		err := f(inner)
+		d.w.trace("machine %d: %s %s: %v", d.machine.number, op, id, err)
+		done <- err
 	}()
 	select {
 	case err := <-done:
-		if err != nil && inner.Err() != nil {
-			return unavailable(op) // as a broken connection says it
+		if err != nil && inner.Err() != nil { // the connection broke, and each caller sees it in its own time
+			pause(ctx, d.w.dice.between(time.Microsecond, time.Millisecond, "broken connection", key...))
+			return unavailable(op)
 		}
 		return err
 	case <-ctx.Done():

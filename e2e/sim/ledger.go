@@ -27,7 +27,8 @@ type entry struct {
 	index   uint64
 	data    []byte
 	results []cluster.Result
-	hash    cluster.Hash // of the state after it; zero: not worked out
+	view    *cluster.View // the state after it; nil: not kept, in a large cluster
+	hash    cluster.Hash  // of view; zero: not worked out yet
 }
 
 // proposal is a command on its way into the log.
@@ -110,7 +111,7 @@ func (l *ledger) commit(commands []cluster.Command) []cluster.Result {
 	}
 	l.view = l.truth.View()
 	if l.w.thorough() || e.index%sampleEvery == 0 {
-		e.hash = l.view.Hash()
+		e.view = l.view
 	}
 	l.entries = append(l.entries, e)
 	l.w.committed(l.view, commands, e.results)
@@ -120,15 +121,24 @@ func (l *ledger) commit(commands []cluster.Command) []cluster.Result {
 
 // compare holds a replica's view against what the same index was when it was committed.
 func (l *ledger) compare(v *cluster.View, number int) {
-	l.mu.Lock()
-	var want cluster.Hash
-	if i := v.Index(); i > 0 && i <= uint64(len(l.entries)) {
-		want = l.entries[i-1].hash
-	}
-	l.mu.Unlock()
+	want := l.hash(v.Index())
 	if !want.IsZero() && v.Hash() != want {
 		l.w.broken(CheckReplicas, "machine %d differs at index %d", number, v.Index())
 	}
+}
+
+// hash is that of the state at an index; zero: it is not kept.
+func (l *ledger) hash(index uint64) cluster.Hash {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if index == 0 || index > uint64(len(l.entries)) {
+		return cluster.Hash{}
+	}
+	e := &l.entries[index-1]
+	if e.hash.IsZero() && e.view != nil {
+		e.hash = e.view.Hash()
+	}
+	return e.hash
 }
 
 // horizon is how far a node can know the log to be committed, and a channel that is closed when that may have changed.

@@ -74,6 +74,7 @@ func (m *machine) start(ctx context.Context) {
 	if m.running() != nil {
 		return
 	}
+	m.w.trace("machine %d: daemon starts", m.number)
 	m.mu.Lock()
 	disk, settled, boot := m.disk, m.settled, fmt.Sprintf("boot-%d", m.boots)
 	m.mu.Unlock()
@@ -100,6 +101,7 @@ func (m *machine) stop() {
 	if d == nil {
 		return
 	}
+	m.w.trace("machine %d: daemon is killed", m.number)
 	m.set(func(m *machine) { m.daemon = nil })
 	m.w.ledger.touch()
 	d.kill()
@@ -107,6 +109,7 @@ func (m *machine) stop() {
 
 // powerCut takes the host down: daemon and guests at once.
 func (m *machine) powerCut() {
+	m.w.trace("machine %d: power cut", m.number)
 	m.stop()
 	m.driver.powerCut()
 	m.set(func(m *machine) { m.boots++ })

@@ -73,7 +73,9 @@ func (n *nemesis) victim() *machine { return n.w.machines[n.dice.IntN(len(n.w.ma
 // hurt makes one fault. Daemons that it starts again live as long as ctx.
 func (n *nemesis) hurt(ctx context.Context) {
 	m := n.victim()
-	switch n.dice.IntN(13) {
+	kind := n.dice.IntN(13)
+	n.w.trace("fault %d of kind %d on machine %d", n.faults, kind, m.number)
+	switch kind {
 	case 0, 1:
 		m.stop()
 		n.mend(0, 15*time.Second, func() { m.start(ctx) })
@@ -152,11 +154,12 @@ func (n *nemesis) breakCalls(m *machine) {
 
 // breakGuest lets a running guest crash or power itself off.
 func (n *nemesis) breakGuest(m *machine) {
+	crash := n.dice.IntN(2) == 0
 	for _, h := range m.driver.LookAll() {
 		if h.Domain.Power != virt.PowerRunning {
 			continue
 		}
-		if n.dice.IntN(2) == 0 {
+		if crash {
 			_ = m.driver.CrashGuest(h.Domain.ID) // it may have stopped at this very moment
 		} else {
 			_ = m.driver.PowerOffGuest(h.Domain.ID)
@@ -167,6 +170,7 @@ func (n *nemesis) breakGuest(m *machine) {
 
 // heal takes every fault away.
 func (w *World) heal(ctx context.Context) {
+	w.trace("faults end")
 	w.net.part(nil)
 	w.gossip.freeze(false)
 	for _, m := range w.machines {

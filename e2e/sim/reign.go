@@ -9,22 +9,25 @@ import (
 
 // run elects leaders and lets them reign until ctx ends.
 func (l *ledger) run(ctx context.Context) {
-	for ctx.Err() == nil {
+	for {
 		l.mu.Lock()
-		term, changed := l.term, l.changed
-		d := l.candidate()
+		term := l.term
 		l.mu.Unlock()
-		if d == nil {
-			select {
-			case <-changed:
-			case <-ctx.Done():
-			}
-			continue
-		}
 		if !pause(ctx, l.w.dice.between(leastElection, mostElection, "election", term, l.w.now())) {
 			return
 		}
-		l.reign(ctx, d)
+		l.mu.Lock()
+		d, changed := l.candidate(), l.changed
+		l.mu.Unlock()
+		if d != nil {
+			l.reign(ctx, d)
+			continue
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
@@ -87,6 +90,7 @@ func (l *ledger) crown(d *daemon) bool {
 	l.loseTail()
 	l.term++
 	l.leader, l.deposed = d, false
+	l.w.trace("machine %d leads in term %d", d.machine.number, l.term)
 	l.placer = newPlacer(l.w, d)
 	l.announce()
 	return true

@@ -19,7 +19,7 @@ func (w *World) rest(ctx context.Context) {
 	for {
 		left := w.unsettled()
 		if len(left) == 0 {
-			w.promises.audit(w)
+			w.audit()
 			return
 		}
 		if time.Now().After(until) {
@@ -28,6 +28,17 @@ func (w *World) rest(ctx context.Context) {
 		}
 		if !pause(ctx, time.Second) {
 			return
+		}
+	}
+}
+
+// audit looks at all replicas and at everything that was promised.
+func (w *World) audit() {
+	w.promises.audit(w)
+	for _, m := range w.machines {
+		if d := m.running(); d != nil && w.thorough() {
+			view, _ := d.replica.latest()
+			w.ledger.compare(view, m.number)
 		}
 	}
 }

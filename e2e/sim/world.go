@@ -126,8 +126,19 @@ func (w *World) thorough() bool { return len(w.machines) <= maxThorough }
 
 func (w *World) voters() []*machine { return w.machines[:min(len(w.machines), maxVoters)] }
 
+// trace tells what happens, when somebody asked to hear it.
+func (w *World) trace(format string, args ...any) {
+	if w.cfg.Trace == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, _ = fmt.Fprintf(w.cfg.Trace, "%14.9f %s\n", time.Since(w.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
 // broken ends the run: a promise was not kept. Only the first one counts.
 func (w *World) broken(c Check, format string, args ...any) {
+	w.trace("broken: %s", c)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.violation != nil {
