@@ -91,6 +91,9 @@ func (s *Store) assemble(ctx context.Context, m Manifest, path string) (err erro
 		if err != nil {
 			return err
 		}
+		if err := s.room(len(data)); err != nil {
+			return err
+		}
 		if err := writeSparse(f, data, int64(i)*Size); err != nil {
 			return err
 		}

@@ -24,7 +24,7 @@ var (
 	ErrMissing = errors.New("chunk is not on this node")
 	// ErrCorrupt says that bytes did not match their hash.
 	ErrCorrupt = errors.New("bytes do not match their hash")
-	// ErrFull says that the disk, or the quota on it, is full.
+	// ErrFull says that the disk, or the quota on it, is full but for what images leave to others.
 	ErrFull = errors.New("disk is full")
 )
 
@@ -151,6 +151,9 @@ func (s *Store) put(by *hold, h cluster.Hash, data []byte) error {
 		if _, err := s.Get(h); err == nil {
 			return nil
 		}
+	}
+	if err := s.room(len(data)); err != nil {
+		return fmt.Errorf("store chunk %s: %w", h, err)
 	}
 	temp, err := s.writeTemp(data)
 	if err != nil {
