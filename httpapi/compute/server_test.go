@@ -324,6 +324,10 @@ func TestServers_Update(t *testing.T) {
 	}
 	l.do("admin", "", "PUT", path, object{"server": object{"name": ""}}).fails(400, "Invalid input for field/attribute name. Value: . '' is too short")
 	l.do("admin", "", "PUT", path, object{"server": object{"description": "x"}}).fails(400, "Additional properties are not allowed ('description' was unexpected)")
+	a = l.do("admin", "", "PUT", path, object{"server": object{"accessIPv6": "0000:0000:0000:0000:0000:babe:220.12.22.2"}}).want(200)
+	if got := a.text("server", "accessIPv6"); got != "::babe:dc0c:1602" {
+		t.Errorf("an IPv6 address in full is kept as %s", got)
+	}
 	l.do("admin", "", "PUT", path, object{"server": object{"accessIPv4": "nowhere"}}).fails(400, "'nowhere' is not a 'ipv4'")
 }
 
@@ -360,6 +364,14 @@ func TestServers_MetadataAndTags(t *testing.T) {
 	l.do("demo", "2.92", "PUT", path+"/tags/"+strings.Repeat("x", 61), nil).fails(400, "is too long")
 	l.do("demo", "2.92", "PUT", path+"/tags/a%2Cb", nil).fails(400, "without characters '/' and ','")
 	l.do("demo", "2.92", "DELETE", path+"/tags", nil).want(204)
+	if got := string(l.do("demo", "2.92", "GET", path+"/tags", nil).want(200).body); got != `{"tags":[]}` {
+		t.Errorf("after all tags were removed they are %s", got)
+	}
+	l.do("demo", "2.92", "PUT", path+"/tags/last", nil).want(201)
+	l.do("demo", "2.92", "DELETE", path+"/tags/last", nil).want(204)
+	if got := string(l.do("demo", "2.92", "GET", path+"/tags", nil).want(200).body); got != `{"tags":[]}` {
+		t.Errorf("after the last tag was removed they are %s", got)
+	}
 	l.do("demo", "2.25", "GET", path+"/tags", nil).fails(404, "The resource could not be found.")
 }
 

@@ -56,7 +56,7 @@ func (c *call) updateServer() error {
 			access := in.Spec.Access
 			for i, a := range []*string{b.IPv4, b.IPv6} {
 				if a != nil {
-					access[i] = *a
+					access[i] = canonicalIP(*a)
 				}
 			}
 			op.Access = &access

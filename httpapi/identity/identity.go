@@ -61,6 +61,7 @@ func (s *server) authenticated(r chi.Router) {
 	s.catalogRoutes(r)
 	s.domainRoutes(r)
 	s.projectRoutes(r)
+	s.projectTagRoutes(r)
 	s.userRoutes(r)
 	s.credentialRoutes(r)
 	s.roleRoutes(r)

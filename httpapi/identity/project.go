@@ -62,6 +62,11 @@ func (p *projectInput) check() error {
 			return err
 		}
 	}
+	if p.Tags != nil {
+		if err := checkTags(*p.Tags); err != nil {
+			return err
+		}
+	}
 	if p.Description != nil {
 		if err := rest.CheckText("description", *p.Description, 0, maxText); err != nil {
 			return err
@@ -81,7 +86,7 @@ func (p *projectInput) apply(to *cluster.Project) error {
 		to.Disabled = !*p.Enabled
 	}
 	if p.Tags != nil {
-		to.Tags = slices.Compact(slices.Sorted(slices.Values(*p.Tags)))
+		to.Tags = slices.Sorted(slices.Values(*p.Tags))
 	}
 	if p.Options != nil {
 		to.Options = maps.Clone(p.Options)
@@ -220,24 +225,30 @@ func (s *server) updateProject(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	id := cluster.ProjectID(chi.URLParam(r, "project"))
-	_, err = rest.Update(r, s.backend, func(view *cluster.View) (cluster.Op, error) {
+	unlocks := req.Project.Options != nil && req.Project.Options[immutable] != true
+	if err := s.changeProject(r, id, unlocks, req.Project.apply); err != nil {
+		return err
+	}
+	return s.replyProject(w, r, id, http.StatusOK, true)
+}
+
+// changeProject changes a project, unless its options forbid that and the change does not lift them.
+func (s *server) changeProject(r *http.Request, id cluster.ProjectID, unlocks bool, change func(*cluster.Project) error) error {
+	_, err := rest.Update(r, s.backend, func(view *cluster.View) (cluster.Op, error) {
 		p, ok := view.Project(id)
 		if !ok {
 			return nil, missing("project", string(id))
 		}
-		if unlocks := req.Project.Options != nil && req.Project.Options[immutable] != true; p.Options[immutable] == true && !unlocks {
+		if p.Options[immutable] == true && !unlocks {
 			return nil, cluster.Errorf(cluster.Forbidden, "Cannot modify immutable resource project %s.", id)
 		}
 		changed := *p
-		if err := req.Project.apply(&changed); err != nil {
+		if err := change(&changed); err != nil {
 			return nil, err
 		}
 		return &cluster.PutProject{Project: changed}, nil
 	})
-	if err != nil {
-		return err
-	}
-	return s.replyProject(w, r, id, http.StatusOK, true)
+	return err
 }
 
 func (s *server) deleteProject(w http.ResponseWriter, r *http.Request) error {

@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/kilonova/kilonova/cluster"
 )
 
 // TestList_Filters asks for parts of a list in the ways that clients do. A parameter that is no attribute is ignored, as
@@ -194,6 +196,10 @@ func TestQuota_LimitsHold(t *testing.T) {
 		t.Errorf("network limit %v after a reset", back)
 	}
 	a.network("demo", `"name":"second"`)
+	a.Must(&cluster.PutQuota{Quota: cluster.Quota{Project: a.Projs["other"], Limits: map[cluster.QuotaName]int64{cluster.QuotaCores: 1}}})
+	if of := a.want(200, "GET", "/v2.0/quotas", "admin", "")["quotas"].([]any); len(of) != 0 {
+		t.Errorf("no project has limits of networks, but %v are listed", of)
+	}
 }
 
 // TestBulk_IsAllOrNothing makes several things with one request. When one is refused, none stays.

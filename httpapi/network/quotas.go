@@ -3,6 +3,7 @@ package network
 import (
 	"maps"
 	"net/http"
+	"slices"
 
 	"github.com/go-chi/chi/v5"
 
@@ -54,7 +55,7 @@ func (s *server) listQuotas(r *http.Request) (any, error) {
 	}
 	out := []any{}
 	for p := range v.Projects() {
-		if _, set := v.Quota(p.ID); !set || !c.Sees(p.ID) {
+		if q, set := v.Quota(p.ID); !set || !ofNetworks(q) || !c.Sees(p.ID) {
 			continue
 		}
 		one := limits(func(n cluster.QuotaName) int64 { return v.Limit(p.ID, n) })["quota"].(map[string]any)
@@ -62,6 +63,11 @@ func (s *server) listQuotas(r *http.Request) (any, error) {
 		out = append(out, one)
 	}
 	return map[string]any{"quotas": out}, nil
+}
+
+// ofNetworks tells whether a quota sets limits of this service, not only those of others.
+func ofNetworks(q *cluster.Quota) bool {
+	return slices.ContainsFunc(quotaNames, func(n cluster.QuotaName) bool { _, set := q.Limits[n]; return set })
 }
 
 func (s *server) showQuota(r *http.Request) (any, error) {
