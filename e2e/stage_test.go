@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ const binaryEnv = "KILONOVA_BIN"
 const (
 	// stageTimeout bounds a whole test, its cluster's making included.
 	stageTimeout = 8 * time.Minute
+	uploadLimit  = 2 * time.Minute
 	pollEvery    = 250 * time.Millisecond
 	logLines     = 40 // of each daemon, shown after a failure
 )
@@ -163,11 +165,9 @@ type supplies struct{ image, flavor, network string } // IDs
 // supply makes an image of a few bytes, which only a simulated hypervisor boots, a flavor and a network.
 func (s *stage) supply(via *cloud.Node) supplies {
 	s.t.Helper()
-	var image, flavor, network struct{ ID string }
-	s.must(s.Do(s.ctx, via, cloud.Request{Method: http.MethodPost, Path: "/image/v2/images", Body: map[string]any{
-		"name": "tiny", "disk_format": "raw", "container_format": "bare", "visibility": "public",
-	}}, &image, http.StatusCreated))
-	s.must(s.upload(via, image.ID, bytes.Repeat([]byte("kilonova"), 64<<10)))
+	var flavor, network struct{ ID string }
+	image := s.newImage(via, "tiny")
+	s.must(s.upload(via, image, bytes.Repeat([]byte("kilonova"), 64<<10)))
 	var made struct{ Flavor, Network *struct{ ID string } }
 	made.Flavor, made.Network = &flavor, &network
 	s.must(s.Do(s.ctx, via, cloud.Request{Method: http.MethodPost, Path: "/compute/v2.1/flavors", Body: map[string]any{
@@ -180,7 +180,7 @@ func (s *stage) supply(via *cloud.Node) supplies {
 		"subnet": map[string]any{"network_id": network.ID, "ip_version": 4, "cidr": "10.200.0.0/16", "enable_dhcp": false},
 	}}, nil, http.StatusCreated))
 	s.liftQuota(via)
-	return supplies{image.ID, flavor.ID, network.ID}
+	return supplies{image, flavor.ID, network.ID}
 }
 
 // liftQuota lets the administrator's project have as much as fits.
@@ -196,12 +196,27 @@ func (s *stage) liftQuota(via *cloud.Node) {
 	}}, nil, http.StatusOK))
 }
 
-// upload gives an image its bytes.
-func (s *stage) upload(via *cloud.Node, image string, content []byte) error {
-	return s.Do(s.ctx, via, cloud.Request{
+// newImage makes the record of a raw image and returns its ID.
+func (s *stage) newImage(via *cloud.Node, name string) string {
+	s.t.Helper()
+	var image struct{ ID string }
+	s.must(s.Do(s.ctx, via, cloud.Request{Method: http.MethodPost, Path: "/image/v2/images", Body: map[string]any{
+		"name": name, "disk_format": "raw", "container_format": "bare", "visibility": "public",
+	}}, &image, http.StatusCreated))
+	return image.ID
+}
+
+// uploadOf gives an image its bytes.
+func uploadOf(image string, content []byte) cloud.Request {
+	return cloud.Request{
 		Method: http.MethodPut, Path: "/image/v2/images/" + image + "/file", Body: content,
-		Header: map[string]string{"Content-Type": "application/octet-stream"},
-	}, nil, http.StatusNoContent)
+		Header:  map[string]string{"Content-Type": "application/octet-stream", "Accept": "application/json"},
+		Timeout: uploadLimit,
+	}
+}
+
+func (s *stage) upload(via *cloud.Node, image string, content []byte) error {
+	return s.Do(s.ctx, via, uploadOf(image, content), nil, http.StatusNoContent)
 }
 
 // server is what the stories look at in Nova's.
@@ -275,4 +290,10 @@ func (s *stage) waitStatus(via *cloud.Node, id, want string, limit time.Duration
 		return nil
 	})
 	return now
+}
+
+// runHere runs a program on the machine and returns all that it said.
+func runHere(ctx context.Context, argv ...string) (string, error) {
+	out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput()
+	return string(out), err
 }

@@ -110,7 +110,7 @@ func newClients(clouds, ca []byte) (*clients, error) {
 	}
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true}
 	return &clients{
-		http: &http.Client{Transport: transport, Timeout: requestTimeout},
+		http: &http.Client{Transport: transport},
 		auth: file.Clouds[CloudName].Auth,
 	}, nil
 }

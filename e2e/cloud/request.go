@@ -2,11 +2,13 @@ package cloud
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 )
 
 // Request is one call of the API.
@@ -16,6 +18,8 @@ type Request struct {
 	Header map[string]string
 	Body   any    // encoded as JSON; []byte and io.Reader are sent as they are; nil: nothing
 	Token  string // "": the administrator's
+
+	Timeout time.Duration // 0: 15 s
 }
 
 // Answer is what a node replied.
@@ -89,6 +93,8 @@ func (c *clients) send(ctx context.Context, base string, r Request) (Answer, err
 	if method == "" {
 		method = http.MethodGet
 	}
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(r.Timeout, requestTimeout))
+	defer cancel()
 	body, err := r.reader()
 	if err != nil {
 		return Answer{}, fmt.Errorf("%s %s: %w", method, r.Path, err)
