@@ -46,10 +46,22 @@ func (s *stream) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn,
 	defer cancel()
 	c, err := s.StreamLayer.Dial(ctx, string(addr))
 	if err != nil {
-		return nil, err
+		return nil, &awayError{err}
 	}
 	return s.track(c, false)
 }
+
+// awayError says that a peer could not be connected to.
+type awayError struct{ err error }
+
+// Error implements error.
+func (e *awayError) Error() string { return e.err.Error() }
+
+// Unwrap gives the reason.
+func (e *awayError) Unwrap() error { return e.err }
+
+// pause waits, or returns false when the stream is closed first.
+func (s *stream) pause(d time.Duration) bool { return waitTimer(s.ctx, d) }
 
 func (s *stream) track(c net.Conn, accepted bool) (net.Conn, error) {
 	s.mu.Lock()

@@ -9,6 +9,15 @@ import (
 	"github.com/hashicorp/raft"
 )
 
+const (
+	// dialRetry is how long after a failed connection the next one is tried.
+	dialRetry = 100 * time.Millisecond
+
+	// dialPatience is how long one request to a peer that is away tries to connect. It is much longer than raft's longest pause, so that a
+	// returning node is most likely found by a request that tries.
+	dialPatience = time.Minute
+)
+
 // errMuted is what a leader with a stalled disk gets for its messages.
 var errMuted = errors.New("the disk of this node has stalled")
 
@@ -36,19 +45,26 @@ func newTransport(cfg Config, peers *contacts) *transport {
 	}
 }
 
-// AppendEntries implements raft.Transport.
+// AppendEntries implements raft.Transport. While the peer cannot be connected to, it tries again: raft would double its pause after each
+// failure, up to 10 s, and a node that comes back would be left alone for as long.
 func (t *transport) AppendEntries(
 	id raft.ServerID, to raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse,
 ) error {
-	if t.muted.Load() {
-		return errMuted
+	var away *awayError
+	for giveUp := time.Now().Add(dialPatience); ; {
+		if t.muted.Load() {
+			return errMuted
+		}
+		trim(req)
+		err := t.NetworkTransport.AppendEntries(id, to, req, resp)
+		if err == nil {
+			t.peers.heard(id, req, resp, time.Now())
+			return nil
+		}
+		if !errors.As(err, &away) || time.Now().After(giveUp) || !t.stream.pause(dialRetry) {
+			return err
+		}
 	}
-	trim(req)
-	if err := t.NetworkTransport.AppendEntries(id, to, req, resp); err != nil {
-		return err
-	}
-	t.peers.heard(id, req, resp, time.Now())
-	return nil
 }
 
 // AppendEntriesPipeline implements raft.Transport.
