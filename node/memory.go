@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"os"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -14,6 +15,12 @@ const (
 	// spareGarbage is how much garbage may always gather before it is collected. By Go's own rule, as much may gather as lives, and a
 	// small heap under load is collected all the time.
 	spareGarbage = 48 << 20
+
+	// smallestHeap is what Go's rule never falls below: it multiplies that by the percentage, too.
+	smallestHeap = 4 << 20
+
+	// replayPercent is how much garbage may gather while the log is replayed, of what lives.
+	replayPercent = 300
 
 	// Memory goes back to the system when at least that much would, and a quarter of what lives, since it costs a collection; and only
 	// when less than quietBytes was asked for since the last look, since a busy node would need it again at once.
@@ -38,28 +45,41 @@ type heapPlan struct {
 func planHeap(before, now heap) heapPlan {
 	p := heapPlan{percent: 100}
 	if now.live < spareGarbage {
-		p.percent = int(100 * spareGarbage / max(now.live, 1<<20))
+		p.percent = int(100 * spareGarbage / max(now.live, smallestHeap))
 	}
 	quiet := now.allocated-before.allocated < quietBytes
 	p.trim = quiet && now.held > now.live && now.held-now.live >= max(worthTrimming, now.live/4)
 	return p
 }
 
+// collectLess is for the time while the log is replayed: it makes much garbage, and the heap is small at first.
+func collectLess() {
+	if operatorDecides() {
+		return
+	}
+	debug.SetGCPercent(replayPercent)
+}
+
+// operatorDecides tells whether the collector was configured by the environment (see package runtime).
+func operatorDecides() bool { return os.Getenv("GOGC") != "" }
+
 // tendMemory keeps the collector from running all the time under load, and gives memory back afterwards: hashing one password takes
-// 19 MiB, which Go would keep for minutes.
+// 19 MiB, which Go would keep for minutes. It returns when ctx ends.
 func (n *node) tendMemory(ctx context.Context) {
-	before, percent := readHeap(), 0
-	for pause(ctx, trimEvery) {
+	percent := 0
+	for before := readHeap(); ; {
 		now := readHeap()
 		plan := planHeap(before, now)
-		if plan.percent != percent {
+		if plan.percent != percent && !operatorDecides() {
 			percent = plan.percent
 			debug.SetGCPercent(percent)
 		}
 		if plan.trim {
 			debug.FreeOSMemory()
 		}
-		before = now
+		if before = now; !pause(ctx, trimEvery) {
+			return
+		}
 	}
 }
 

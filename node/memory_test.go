@@ -14,7 +14,7 @@ func TestPlanHeap_TrimsQuietNodesAndSparesSmallOnes(t *testing.T) {
 		"nothing to gain":               {heap{allocated: 100 * mib}, heap{8 * mib, 12 * mib, 101 * mib}, heapPlan{600, false}},
 		"a large state, little to gain": {heap{allocated: 900 * mib}, heap{400 * mib, 450 * mib, 901 * mib}, heapPlan{100, false}},
 		"a large state, much to gain":   {heap{allocated: 900 * mib}, heap{400 * mib, 800 * mib, 901 * mib}, heapPlan{100, true}},
-		"before the first collection":   {heap{}, heap{0, 3 * mib, 2 * mib}, heapPlan{4800, false}},
+		"before the first collection":   {heap{}, heap{0, 3 * mib, 2 * mib}, heapPlan{1200, false}},
 		"figures that do not fit":       {heap{}, heap{9 * mib, 3 * mib, 2 * mib}, heapPlan{533, false}},
 	} {
 		if got := planHeap(c.before, c.now); got != c.want {

@@ -94,6 +94,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	n := &node{cfg: &cfg, dir: dir, id: id, metrics: prometheus.NewRegistry(), ready: make(chan struct{}), fatal: make(chan error, 1)}
 	defer n.close()
+	collectLess()
 	if err := n.open(); err != nil {
 		return err
 	}
