@@ -79,6 +79,7 @@ func checkNode(n *Node) *Error {
 		checkLines("The node's trouble", n.Host.Trouble, maxPropertyLen),
 		checkText("The node's version", n.Version),
 		checkText("The hypervisor type", n.Host.Type),
+		checkText("The confinement", n.Host.Confinement),
 		checkText("The CPU architecture", n.Host.Arch),
 		checkText("The CPU model", n.Host.CPUModel),
 		checkText("The CPU vendor", n.Host.CPUVendor),

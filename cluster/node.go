@@ -98,6 +98,9 @@ type HostFacts struct {
 	Ready      bool     `json:"ready"` // the hypervisor answers; false: the node takes no instances
 	Trouble    string   `json:"trouble,omitempty"`
 	Quarantine []string `json:"quarantine,omitempty"` // unknown domains that were found and left alone
+
+	Confinement string `json:"confinement,omitempty"` // what keeps guests from the host: "apparmor", "selinux" or "none"; "": not known
+	Watchdog    bool   `json:"watchdog,omitempty"`    // hardware restarts the host when its kernel hangs
 }
 
 // ServiceState is what an operator decided about a node.

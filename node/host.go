@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -44,4 +45,22 @@ func (d *dataDir) lastIncarnation() string {
 		return "" // the first start: there is nothing to resume
 	}
 	return string(b)
+}
+
+// watchdogs is where the kernel lists them (Documentation/ABI/testing/sysfs-class-watchdog).
+const watchdogs = "/sys/class/watchdog"
+
+// hasWatchdog tells whether there is a watchdog in hardware. The kernel's own (softdog) cannot restart a kernel that hangs.
+func hasWatchdog() bool {
+	entries, err := os.ReadDir(watchdogs)
+	if err != nil {
+		return false
+	}
+	for _, e := range entries {
+		b, err := os.ReadFile(filepath.Join(watchdogs, e.Name(), "identity"))
+		if err == nil && !strings.HasPrefix(string(b), "Software") {
+			return true
+		}
+	}
+	return false
 }

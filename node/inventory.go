@@ -9,7 +9,9 @@ import (
 	"math"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/kilonova/kilonova/cluster"
 	"github.com/kilonova/kilonova/virt"
@@ -34,13 +36,21 @@ type inventory struct {
 	log        *slog.Logger
 }
 
+var errNotInState = errors.New("this node is not in the state yet")
+
 // run looks and tells until ctx ends.
 func (i *inventory) run(ctx context.Context) {
+	retry := inventoryRetry
 	for {
 		wait := inventoryEvery
-		if err := i.tell(ctx); err != nil && ctx.Err() == nil {
-			i.log.Info("tell the cluster about this node", "err", err)
-			wait = inventoryRetry
+		if err := i.tell(ctx); err == nil {
+			retry = inventoryRetry
+		} else if ctx.Err() == nil {
+			i.log.Info("tell the cluster about this node", "err", err, "again_in", retry)
+			wait = retry
+			if !errors.Is(err, errNotInState) { // what was refused is refused again; what was not heard of will be
+				retry = min(2*retry, inventoryEvery)
+			}
 		}
 		if !pause(ctx, wait) {
 			return
@@ -53,7 +63,7 @@ func (i *inventory) tell(ctx context.Context) error {
 	view := i.agreement.Local()
 	have, ok := view.Node(i.self)
 	if !ok {
-		return errors.New("this node is not in the state yet")
+		return errNotInState
 	}
 	want := i.observe(ctx, have)
 	if reflect.DeepEqual(have, want) {
@@ -78,7 +88,7 @@ func (i *inventory) observe(ctx context.Context, have *cluster.Node) *cluster.No
 	}
 	n.Capacity = i.capacity(host)
 	n.Host = facts(host)
-	n.Host.Quarantine = orNil(i.quarantine())
+	n.Host.Quarantine = orNil(listed(i.quarantine()))
 	n.Bridges, n.Host.Trouble = bridges(i.cfg.Bridges, host)
 	return n
 }
@@ -88,7 +98,36 @@ func trouble(err error) string {
 	if errors.Is(err, virt.ErrUnavailable) {
 		return "the hypervisor does not answer: is libvirtd running?"
 	}
-	return err.Error()
+	return plain(err.Error(), maxTrouble)
+}
+
+// What the state takes of a node's troubles.
+const (
+	maxTrouble    = 1024 // bytes
+	maxQuarantine = 200  // domains
+	maxStrange    = 200  // bytes about each
+)
+
+// listed bounds what is told about strange domains: there may be thousands, and their names are anybody's.
+func listed(strange []string) []string {
+	out := make([]string, 0, min(len(strange), maxQuarantine))
+	for _, s := range strange {
+		if len(out) == maxQuarantine-1 && len(strange) > maxQuarantine {
+			return append(out, fmt.Sprintf("and %d more", len(strange)-len(out)))
+		}
+		out = append(out, plain(s, maxStrange))
+	}
+	return out
+}
+
+// plain is at most n bytes of a text, without what is not text.
+func plain(s string, n int) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s[:min(len(s), n)], "?"))
 }
 
 func (i *inventory) capacity(h virt.Host) cluster.Capacity {
@@ -106,7 +145,7 @@ func facts(h virt.Host) cluster.HostFacts {
 	return cluster.HostFacts{
 		Type: h.Type, Version: h.Version, Arch: h.CPU.Arch, CPUModel: h.CPU.Model, CPUVendor: h.CPU.Vendor,
 		Sockets: h.CPU.Sockets, Cores: h.CPU.Cores, Threads: h.CPU.Threads, KVM: h.KVM,
-		Traits: orNil(slices.Sorted(slices.Values(h.Traits))), Ready: true,
+		Traits: orNil(slices.Sorted(slices.Values(h.Traits))), Ready: true, Confinement: h.Confinement, Watchdog: hasWatchdog(),
 	}
 }
 

@@ -22,21 +22,34 @@ type members struct {
 // the power, all of them come back at about the same time.
 const gossipGrace = 10 * time.Second
 
-// Member implements clusterapi.Members.
-func (m *members) Member(id cluster.NodeID) clusterapi.Member {
-	out := clusterapi.Member{}
-	if leader, known := m.agreement.raft.Leader(); known && leader.ID == id {
-		out.Leader = true
+// Members implements clusterapi.Members.
+func (m *members) Members() map[cluster.NodeID]clusterapi.Member {
+	out := map[cluster.NodeID]clusterapi.Member{}
+	now := time.Now()
+	for n := range m.agreement.Local().Nodes() {
+		out[n.ID] = clusterapi.Member{SilentFor: now.Sub(m.started)}
 	}
-	for _, r := range m.agreement.raft.Members() {
-		if r.ID == id {
-			out.InRaft, out.Voter = true, r.Voter
+	for _, g := range m.gossip.Members() {
+		member := out[g.ID]
+		if member.Up = g.State == gossip.Alive; !member.Up {
+			member.SilentFor = now.Sub(g.Since)
 		}
+		out[g.ID] = member
 	}
-	up, since := m.Liveness(id)
-	out.Up = up
-	if !up {
-		out.SilentFor = time.Since(since)
+	leader, _ := m.agreement.raft.Leader()
+	for _, r := range m.agreement.raft.Members() {
+		member := out[r.ID]
+		member.InRaft, member.Voter, member.Leader = true, r.Voter, r.ID == leader.ID
+		out[r.ID] = member
+	}
+	self := out[m.self]
+	self.Up = true
+	out[m.self] = self
+	for id, member := range out {
+		if member.Up {
+			member.SilentFor = 0
+			out[id] = member
+		}
 	}
 	return out
 }

@@ -40,6 +40,7 @@ type Node struct {
 	KVM       bool              `json:"kvm"`
 	Bridges   map[string]string `json:"bridges,omitempty"`
 	Found     []string          `json:"quarantine,omitempty"`
+	Exposed   []string          `json:"unprotected,omitempty"` // what this host does without
 	Version   string            `json:"version"`
 	Enrolled  time.Time         `json:"enrolled"`
 }
@@ -53,9 +54,10 @@ func (s *server) show(r *http.Request) (any, error) {
 	if a := view.Authority(); a != nil {
 		o.ClusterID = a.ClusterID
 	}
+	members := s.Members.Members()
 	for n := range view.Nodes() {
 		o.Nodes++
-		if s.Members.Member(n.ID).Leader {
+		if members[n.ID].Leader {
 			o.Leader = n.ID
 		}
 	}
@@ -71,8 +73,9 @@ func (s *server) listNodes(r *http.Request) (any, error) {
 		return nil, err
 	}
 	out := []Node{}
+	members := s.Members.Members()
 	for n := range view.Nodes() {
-		out = append(out, s.render(view, n))
+		out = append(out, render(view, n, members[n.ID]))
 	}
 	slices.SortFunc(out, func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
 	return map[string]any{"nodes": out}, nil
@@ -83,7 +86,7 @@ func (s *server) showNode(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"node": s.render(view, n)}, nil
+	return map[string]any{"node": render(view, n, s.Members.Members()[n.ID])}, nil
 }
 
 // find looks the node of the path up, by ID or by name.
@@ -102,12 +105,11 @@ func (s *server) find(r *http.Request) (*cluster.View, *cluster.Node, error) {
 	return nil, nil, cluster.Errorf(cluster.NotFound, "Node %s could not be found.", name)
 }
 
-func (s *server) render(view *cluster.View, n *cluster.Node) Node {
-	m := s.Members.Member(n.ID)
+func render(view *cluster.View, n *cluster.Node, m Member) Node {
 	out := Node{
 		ID: n.ID, Name: n.Name, Address: n.Address, Zone: n.Zone,
 		State: "up", Part: part(m), Used: view.Allocated(n.ID), Limit: n.Capacity.Limit(),
-		KVM: n.Host.KVM, Bridges: n.Bridges, Found: n.Host.Quarantine, Version: n.Version, Enrolled: n.Enrolled.Std(),
+		KVM: n.Host.KVM, Bridges: n.Bridges, Exposed: exposed(&n.Host), Found: n.Host.Quarantine, Version: n.Version, Enrolled: n.Enrolled.Std(),
 	}
 	if !m.Up {
 		out.State = "down"
@@ -119,6 +121,28 @@ func (s *server) render(view *cluster.View, n *cluster.Node) Node {
 	}
 	return out
 }
+
+// exposed says what a host does without, in the operator's words. A simulated host has no guests to protect, and of one that was not
+// looked at nothing is known.
+func exposed(h *cluster.HostFacts) []string {
+	if h.Type == "" || h.Type == simulated {
+		return nil
+	}
+	var out []string
+	if !h.KVM {
+		out = append(out, "no KVM: guests are emulated, slowly, and QEMU does not count emulation as a security boundary")
+	}
+	if h.Confinement == "none" {
+		out = append(out, "no AppArmor or SELinux confines QEMU: a guest that breaks out of it has the rights of libvirt's QEMU user")
+	}
+	if !h.Watchdog {
+		out = append(out, "no hardware watchdog: if its kernel hangs, only somebody with a power switch can say that its guests are off")
+	}
+	return out
+}
+
+// simulated is what the simulated hypervisor calls itself.
+const simulated = "fake"
 
 func part(m Member) string {
 	switch {
@@ -163,7 +187,7 @@ func (s *server) removeNode(r *http.Request) (any, error) {
 		return nil, err
 	}
 	force := r.URL.Query().Get("force") == "true"
-	if m := s.Members.Member(n.ID); m.Up && !force && n.ID != s.Self {
+	if m := s.Members.Members()[n.ID]; m.Up && !force && n.ID != s.Self {
 		return nil, cluster.Errorf(cluster.Conflict,
 			"Node %s is up: stop it with `kilonova node leave` there, or remove it with --force.", n.Name)
 	}

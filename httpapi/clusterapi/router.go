@@ -27,7 +27,8 @@ type Config struct {
 
 // Members knows what is not in the state: who is there and what part they have in Raft.
 type Members interface {
-	Member(id cluster.NodeID) Member
+	// Members tells of every node that is in the state, in Raft, or heard of.
+	Members() map[cluster.NodeID]Member
 }
 
 // Member is what is known of a node at the moment.

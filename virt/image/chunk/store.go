@@ -68,6 +68,10 @@ func (s *Store) open(images string) error {
 			return err
 		}
 	}
+	// Whatever the umask: QEMU, which is not root, opens what disks lie on; the rest is nobody's business.
+	if err := errors.Join(os.Chmod(s.base, 0o711), os.Chmod(images, 0o700)); err != nil {
+		return err
+	}
 	lock, err := os.OpenFile(filepath.Join(images, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
