@@ -15,8 +15,8 @@ func (s *State) saveNetwork(o *PutNetwork) ([]string, *Error) {
 		if n.Project != old.Project {
 			return nil, Errorf(Invalid, "A network keeps its project")
 		}
-		if n.Physical != old.Physical && s.portsOn(n.ID) != nil {
-			return nil, Errorf(Conflict, "Network %s has ports and keeps its physical network", n.ID)
+		if n.Physical != old.Physical && (s.portsOn(n.ID) != nil || s.subnetsOf(n.ID) != nil) {
+			return nil, Errorf(Conflict, "Network %s has subnets or ports and keeps its physical network", n.ID)
 		}
 	} else {
 		u, _ := s.t.usage.Get(n.Project)
@@ -99,14 +99,36 @@ func (s *State) checkNewSubnet(n *Subnet) *Error {
 	if err := firstOf(s.checkProjectIs(n.Project), s.checkNetworkQuota(n.Project, QuotaSubnets, u.Subnets)); err != nil {
 		return err
 	}
-	cidr := netip.MustParsePrefix(n.CIDR) // checkSubnet has looked at it
-	for _, other := range s.subnetsOf(n.Network) {
-		if netip.MustParsePrefix(other.CIDR).Overlaps(cidr) {
-			return Errorf(Conflict, "Invalid input for operation: Requested subnet with cidr: %s for network: %s overlaps with another subnet.",
-				n.CIDR, n.Network)
-		}
+	if s.t.sharesAddresses(n) {
+		return Errorf(Conflict, "Invalid input for operation: Requested subnet with cidr: %s for network: %s overlaps with another subnet.",
+			n.CIDR, n.Network)
 	}
 	return nil
+}
+
+// sharesAddresses tells whether a new subnet, which checkSubnet accepted, has addresses of another on the same wire:
+// of its network, or of another project's network on the same provider network. Such networks are one segment, where
+// whoever may choose a range could otherwise take the gateway's address, or that of somebody else's guest. What a
+// project does to itself is its own affair.
+func (t *tables) sharesAddresses(n *Subnet) bool {
+	cidr := netip.MustParsePrefix(n.CIDR)
+	home, ok := t.networks.Get(n.Network)
+	if !ok {
+		return false
+	}
+	for other := range values(&t.subnets) {
+		if !netip.MustParsePrefix(other.CIDR).Overlaps(cidr) {
+			continue
+		}
+		if other.Network == n.Network {
+			return true
+		}
+		there, ok := t.networks.Get(other.Network)
+		if ok && there.Physical == home.Physical && there.Project != home.Project {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *State) deleteSubnet(o *DeleteSubnet) ([]string, *Error) {

@@ -228,6 +228,30 @@ func TestPutSubnet_Refusals(t *testing.T) {
 	w.refuse(&PutNetwork{Network: Network{ID: "n", Project: home}}, OverQuota, "['network']")
 }
 
+// Networks on one provider network are one wire. Another project that could choose any range for its own network there
+// would take the gateway's address, or that of somebody else's guest. On another wire the range is free, and so
+// is what a project does to itself.
+func TestPutSubnet_SharesNoAddressWithAnotherProjectOnTheWire(t *testing.T) {
+	w := newTown(t)
+	w.do(&PutProject{Project: Project{ID: "p2", Name: "two"}})
+	for id, n := range map[NetworkID]Network{
+		"same": {Project: "p2", Physical: "lan"}, "other": {Project: "p2", Physical: "wan"}, "own": {Project: home, Physical: "lan"},
+	} {
+		n.ID = id
+		w.do(&PutNetwork{Network: n})
+	}
+	w.refuse(&PutSubnet{Subnet: Subnet{ID: "s1", Project: "p2", Network: "same", CIDR: "10.0.0.0/24"}}, Conflict, "overlaps")
+	w.do(&PutSubnet{Subnet: Subnet{ID: "s2", Project: "p2", Network: "same", CIDR: "10.0.1.0/24"}})
+	w.refuse(&PutSubnet{Subnet: Subnet{ID: "s3", Project: home, Network: lan, CIDR: "10.0.1.128/25"}}, Conflict, "overlaps")
+	w.do(&PutSubnet{Subnet: Subnet{ID: "s4", Project: "p2", Network: "other", CIDR: "10.0.0.0/24"}})
+	w.do(&PutSubnet{Subnet: Subnet{ID: "s5", Project: home, Network: "own", CIDR: "10.0.0.0/28"}})
+
+	moved, _ := w.s.View().Network("other")
+	c := moved.Clone()
+	c.Physical = "lan"
+	w.refuse(&PutNetwork{Network: *c}, Conflict, "keeps its physical network")
+}
+
 // A network goes with its subnets, but not while somebody has a port on it; nor does a subnet that is in use.
 func TestDeleteNetwork_NotWhileItHasPorts(t *testing.T) {
 	w := newTown(t)

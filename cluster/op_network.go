@@ -10,8 +10,8 @@ type DeleteNetwork struct {
 	ID NetworkID `json:"id"`
 }
 
-// PutSubnet makes or replaces a subnet. Conflict when its range overlaps another subnet of its network; Invalid when
-// a pool or the gateway lies outside the range.
+// PutSubnet makes or replaces a subnet. Conflict when its range overlaps another subnet of its network, or one of
+// another project on the same provider network; Invalid when a pool or the gateway lies outside the range.
 type PutSubnet struct {
 	Subnet Subnet `json:"subnet"`
 }

@@ -151,6 +151,10 @@ func (v *View) SubnetsOf(id NetworkID) iter.Seq[*Subnet] {
 	return resolved(&v.t.subnetOf, &v.t.subnets, string(id)+sep)
 }
 
+// SharesAddresses tells whether PutSubnet would refuse a new subnet because its range, which has to be a valid prefix,
+// overlaps another on the same wire.
+func (v *View) SharesAddresses(n *Subnet) bool { return v.t.sharesAddresses(n) }
+
 // Port finds a port by ID.
 func (v *View) Port(id PortID) (*Port, bool) { return v.t.ports.Get(id) }
 

@@ -73,6 +73,18 @@ func TestPolicy_NetworkOwnerSeesPortsOnIt(t *testing.T) {
 	a.want(204, "DELETE", "/v2.0/ports/"+p, "demo", "")
 }
 
+// TestPolicy_NoAddressOfAnotherProjectOnTheSameWire lets a project make a network of its own, which is on the bridge that
+// everybody's is on. It may not take the range of another's, and so neither a gateway nor a guest's address.
+func TestPolicy_NoAddressOfAnotherProjectOnTheSameWire(t *testing.T) {
+	a := newAPI(t)
+	a.subnet("demo", a.network("demo", `"name":"lan"`), `"cidr":"10.0.0.0/24"`)
+	mine := a.network("other", `"name":"mine"`)
+	for _, cidr := range []string{"10.0.0.0/24", "10.0.0.0/8", "10.0.0.1/32"} {
+		a.refused(400, "InvalidInput", "POST", "/v2.0/subnets", "other", fmt.Sprintf(`{"subnet":{"network_id":%q,"ip_version":4,"cidr":%q}}`, mine, cidr))
+	}
+	a.subnet("other", mine, `"cidr":"10.0.1.0/24"`)
+}
+
 // TestPolicy_OnlyAdministratorsSetThese tries, as a member, each attribute that is not a member's. Saying that an attribute
 // is as it would be anyway is no offence: clients do.
 func TestPolicy_OnlyAdministratorsSetThese(t *testing.T) {

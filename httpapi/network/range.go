@@ -6,12 +6,10 @@ import (
 	"github.com/kilonova/kilonova/cluster"
 )
 
-// checkOverlap refuses a range that shares addresses with another of the network.
-func checkOverlap(v *cluster.View, n *cluster.Subnet, prefix netip.Prefix) error {
-	for other := range v.SubnetsOf(n.Network) {
-		if p, err := netip.ParsePrefix(other.CIDR); err == nil && p.Overlaps(prefix) {
-			return invalid("Requested subnet with cidr: %s for network: %s overlaps with another subnet", prefix, n.Network)
-		}
+// checkOverlap refuses a range that shares addresses with another on the same wire, as the state would, in Neutron's words.
+func checkOverlap(v *cluster.View, n *cluster.Subnet) error {
+	if v.SharesAddresses(n) {
+		return invalid("Requested subnet with cidr: %s for network: %s overlaps with another subnet", n.CIDR, n.Network)
 	}
 	return nil
 }

@@ -204,7 +204,7 @@ func newSubnet(v *cluster.View, c *rest.Caller, a attributes) (cluster.Subnet, e
 		return n, err
 	}
 	n.CIDR = prefix.String()
-	if err := checkOverlap(v, &n, prefix); err != nil {
+	if err := checkOverlap(v, &n); err != nil {
 		return n, err
 	}
 	if !a.has("gateway_ip") && roomy(prefix) {
