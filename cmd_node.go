@@ -30,16 +30,21 @@ func newInitCommand() *cobra.Command {
 		Short: "Make a new cluster with this machine as its first node, then run it",
 		Long: `Makes a new cluster: its identity, its certificate authority, its first administrator. It is the only command
 that ever does; "node join" adds the other machines. Then it runs the node in the foreground until it is
-interrupted; virtual machines go on running. Run again on the same data directory, it resumes.`,
+interrupted; virtual machines go on running. Run again on the same data directory, it resumes. The settings given
+here, such as --bridge, are remembered there for "node run" and systemd.`,
 		Example: `  kilonova node init --bind 192.0.2.11 --bridge lan=br0`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			flags := given(cmd.Flags())
 			cfg, err := s.config(cmd)
 			if err != nil {
 				return err
 			}
 			clouds, err := node.Init(cfg)
 			if err != nil {
+				return err
+			}
+			if err := remember(cmd.Flags(), flags); err != nil {
 				return err
 			}
 			greet(cmd.OutOrStdout(), clouds)
@@ -73,15 +78,20 @@ func newJoinCommand() *cobra.Command {
 		Short: "Add this machine to the cluster that a token names, then run it",
 		Long: `Adds this machine to a cluster, through any node of it. The token comes from "kilonova node token create" on a
 node of the cluster; it names the cluster, so the secret in it is shown to no other. Then it runs the node in
-the foreground until it is interrupted. Run again on the same data directory, it resumes.`,
+the foreground until it is interrupted. Run again on the same data directory, it resumes. The settings given here,
+such as --bridge, are remembered there for "node run" and systemd.`,
 		Example: `  kilonova node join 192.0.2.11 --token kn1.AbC... --bind 192.0.2.12 --bridge lan=br0`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			flags := given(cmd.Flags())
 			cfg, err := s.config(cmd)
 			if err != nil {
 				return err
 			}
 			if err := node.Join(cmd.Context(), cfg, args[0], token); err != nil {
+				return err
+			}
+			if err := remember(cmd.Flags(), flags); err != nil {
 				return err
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), "This machine is a node of the cluster.")
@@ -103,7 +113,9 @@ func newRunCommand() *cobra.Command {
 		Use:   "run",
 		Short: "Run this machine's node (what systemd does)",
 		Long: `Runs an enrolled node in the foreground until it is interrupted. Virtual machines go on running when it stops, and
-are found again when it starts.`,
+are found again when it starts. A flag goes before an environment variable (--bridge is KILONOVA_BRIDGE), a variable
+before the configuration file, and that before what was given to "node init" or "node join" and is remembered in
+settings.yaml in the data directory.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := s.config(cmd)

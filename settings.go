@@ -18,7 +18,9 @@ import (
 )
 
 // settings are the flags of the commands that run a node. Each has the same name as an environment variable
-// (KILONOVA_DATA_DIR) and in the configuration file (data-dir); a flag goes before a variable, a variable before the file.
+// (KILONOVA_DATA_DIR) and in the configuration file (data-dir); a flag goes before a variable, a variable before the file. What was
+// given as a flag to "node init" or "node join" is remembered in the data directory and goes after all three, so that "node run" runs
+// the same node.
 type settings struct {
 	cfg        node.Config
 	configFile string
@@ -110,59 +112,128 @@ func parseBridges(pairs []string) (map[string]string, error) {
 // notSettings are flags that neither a variable nor the file sets.
 var notSettings = []string{"config", "help", "enrol-only"}
 
-// fill sets the flags that were not given, from the environment and then from the configuration file.
+// notRemembered are flags that say whom this one call is for, or that the node's identity holds.
+var notRemembered = []string{"config", "data-dir", "bind", "name", "token", "help", "enrol-only"}
+
+// remember keeps the settings that were given as flags, beside those of earlier calls.
+func remember(flags *pflag.FlagSet, given []string) error {
+	if len(given) == 0 {
+		return nil
+	}
+	dir := flags.Lookup("data-dir").Value.String()
+	kept, err := readConfigFile(node.RememberedSettings(dir), false)
+	if err != nil {
+		return err
+	}
+	if kept == nil {
+		kept = map[string]any{}
+	}
+	for _, name := range given {
+		f := flags.Lookup(name)
+		if many, ok := f.Value.(pflag.SliceValue); ok {
+			kept[name] = many.GetSlice()
+		} else {
+			kept[name] = f.Value.String()
+		}
+	}
+	b, err := yaml.Marshal(kept)
+	if err != nil {
+		return fmt.Errorf("remember the settings: %w", err)
+	}
+	return node.RememberSettings(dir, b)
+}
+
+// given are the settings among the flags that stand on the command line. Ask before fill, which sets others.
+func given(flags *pflag.FlagSet) []string {
+	var names []string
+	flags.Visit(func(f *pflag.Flag) {
+		if !slices.Contains(notRemembered, f.Name) {
+			names = append(names, f.Name)
+		}
+	})
+	return names
+}
+
+// fill sets the flags that were not given: from the environment, then from the configuration file, then from what is remembered.
 func fill(flags *pflag.FlagSet) error {
 	file, err := readConfigFile(configPath(flags))
 	if err != nil {
 		return err
 	}
+	if err := fillFrom(flags, file, "configuration file", true); err != nil {
+		return err
+	}
+	kept, err := readConfigFile(node.RememberedSettings(flags.Lookup("data-dir").Value.String()), false)
+	if errors.Is(err, os.ErrPermission) {
+		return nil // who may not read it may not run the node either, and is told so there
+	}
+	if err != nil {
+		return err
+	}
+	return fillFrom(flags, kept, "remembered settings", false)
+}
+
+// fillFrom sets the flags that were not set yet, from the environment if that is asked for, and then from a file.
+func fillFrom(flags *pflag.FlagSet, file map[string]any, source string, env bool) error {
 	var errs []error
 	flags.VisitAll(func(f *pflag.Flag) {
 		if slices.Contains(notSettings, f.Name) {
 			return
 		}
-		values, source, err := valuesOf(f, file)
-		delete(file, f.Name)
-		if err != nil {
-			errs = append(errs, err)
+		values, from := []string(nil), ""
+		if env {
+			values, from = fromEnv(f)
 		}
+		if values == nil {
+			var err error
+			if values, err = fromFile(f, file); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", source, err))
+			}
+			from = source
+		}
+		delete(file, f.Name)
 		if f.Changed {
 			return
 		}
 		for _, v := range values {
 			if err := flags.Set(f.Name, v); err != nil {
-				errs = append(errs, fmt.Errorf("%s: %s: %w", source, f.Name, err))
+				errs = append(errs, fmt.Errorf("%s: %s: %w", from, f.Name, err))
 			}
 		}
 	})
 	for _, name := range slices.Sorted(maps.Keys(file)) {
-		errs = append(errs, fmt.Errorf("configuration file: there is no setting %q", name))
+		errs = append(errs, fmt.Errorf("%s: there is no setting %q", source, name))
 	}
 	return errors.Join(errs...)
 }
 
-// valuesOf finds what the environment or else the file says about a flag, and which of the two it was.
-func valuesOf(f *pflag.Flag, file map[string]any) (values []string, source string, err error) {
-	name := envPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-	if v := os.Getenv(name); v != "" {
-		if takesMany(f) {
-			return strings.Split(v, ","), name, nil
-		}
-		return []string{v}, name, nil
+// fromEnv is what the environment says about a flag, and under which name; nil when it says nothing.
+func fromEnv(f *pflag.Flag) (values []string, name string) {
+	name = envPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+	v := os.Getenv(name)
+	switch {
+	case v == "":
+		return nil, name
+	case takesMany(f):
+		return strings.Split(v, ","), name
 	}
-	source = "configuration file"
+	return []string{v}, name
+}
+
+// fromFile is what a file of settings says about a flag; nil when it says nothing.
+func fromFile(f *pflag.Flag, file map[string]any) (values []string, err error) {
 	switch v := file[f.Name].(type) {
 	case nil: // it is absent, or has no value
 	case []any:
 		if !takesMany(f) {
-			return nil, source, fmt.Errorf("%s: %s takes one value, not a list", source, f.Name)
+			return nil, fmt.Errorf("%s takes one value, not a list", f.Name)
 		}
 		for _, item := range v {
 			values = append(values, fmt.Sprint(item))
 		}
 	case map[string]any: // bridge: {lan: br0}
 		if !takesMany(f) {
-			return nil, source, fmt.Errorf("%s: %s takes one value, not a map", source, f.Name)
+			return nil, fmt.Errorf("%s takes one value, not a map", f.Name)
 		}
 		for _, k := range slices.Sorted(maps.Keys(v)) {
 			values = append(values, fmt.Sprintf("%s=%v", k, v[k]))
@@ -170,7 +241,7 @@ func valuesOf(f *pflag.Flag, file map[string]any) (values []string, source strin
 	default:
 		values = []string{fmt.Sprint(v)}
 	}
-	return values, source, nil
+	return values, nil
 }
 
 func takesMany(f *pflag.Flag) bool { return f.Value.Type() == "stringArray" }
@@ -190,9 +261,14 @@ func dataDir(flags *pflag.FlagSet) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	values, _, err := valuesOf(f, file)
-	if err != nil || len(values) == 0 {
-		return f.Value.String(), err
+	values, _ := fromEnv(f)
+	if values == nil {
+		if values, err = fromFile(f, file); err != nil {
+			return "", fmt.Errorf("configuration file: %w", err)
+		}
+	}
+	if len(values) == 0 {
+		return f.Value.String(), nil
 	}
 	return values[0], nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -157,6 +158,53 @@ func TestSettings_Refusals(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestSettings_GivenToInitHoldForRun enrols with flags and runs without them, as systemd does. A flag, a variable and the file go before
+// what is remembered; enrolling again with another bridge keeps the rest.
+func TestSettings_GivenToInitHoldForRun(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "node.json"), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	enrol := func(args ...string) {
+		t.Helper()
+		var s settings
+		cmd := &cobra.Command{Use: "init"}
+		s.addFlags(cmd)
+		t.Setenv("KILONOVA_CONFIG", os.DevNull)
+		if err := cmd.ParseFlags(append(args, "--data-dir", dir, "--bind", "192.0.2.1")); err != nil {
+			t.Fatal(err)
+		}
+		flags := given(cmd.Flags())
+		if _, err := s.config(cmd); err != nil {
+			t.Fatal(err)
+		}
+		if err := remember(cmd.Flags(), flags); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect := func(what, file string, args []string, zone string, bridges map[string]string) {
+		t.Helper()
+		cfg, err := parsed(t, file, nil, append(args, "--data-dir", dir)...)
+		if err != nil || cfg.Zone != zone || !maps.Equal(cfg.Bridges, bridges) || cfg.Bind != "" {
+			t.Errorf("%s: zone %q, bridges %v, bind %q, %v", what, cfg.Zone, cfg.Bridges, cfg.Bind, err)
+		}
+	}
+	two := map[string]string{"lan": "br0", "wan": "br1"}
+	enrol("--bridge", "lan=br0", "--bridge", "wan=br1", "--zone", "a")
+	expect("remembered", "", nil, "a", two)
+	expect("a flag", "", []string{"--zone", "b"}, "b", two)
+	expect("the file", "zone: c\nbridge: lan=br9\n", nil, "c", map[string]string{"lan": "br9"})
+	enrol("--bridge", "lan=br7")
+	expect("enrolled again", "", nil, "a", map[string]string{"lan": "br7"})
+	enrol()
+	expect("enrolled again without flags", "", nil, "a", map[string]string{"lan": "br7"})
+	if info, err := os.Stat(node.RememberedSettings(dir)); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	t.Setenv("KILONOVA_ZONE", "d")
+	expect("a variable", "zone: c\n", nil, "d", map[string]string{"lan": "br7"})
 }
 
 // TestSettings_NamedFileHasToExist names a file that is not there. Only the default one may be missing.

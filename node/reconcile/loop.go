@@ -69,6 +69,7 @@ type Loop struct {
 	slots  chan struct{}
 
 	// Owned by Run.
+	due
 	known    map[cluster.InstanceID]*cluster.Instance // as the last pass saw them
 	observed map[cluster.InstanceID]virt.Domain       // as last listed, and changed by what was done since
 	memory   map[cluster.InstanceID]*memory
@@ -76,10 +77,6 @@ type Loop struct {
 	resume   map[cluster.InstanceID]struct{} // ran when the host went down, and do not run yet
 	buried   map[cluster.InstanceID]uint64   // epochs whose removal was reported, until the state has taken it in
 	seen     *cluster.View                   // what known is from
-	surveyed time.Time                       // when every instance was looked at last
-	listed   time.Time                       // when the hypervisor was listed last
-	listing  time.Duration                   // how long that took
-	relistAt time.Time                       // when it is listed next
 	answered bool                            // the hypervisor was listed once
 	alarms   map[cluster.InstanceID]time.Time
 	rebooted bool // the host was booted since LastKnown, and resume is not filled yet
@@ -88,6 +85,14 @@ type Loop struct {
 
 	mu          sync.Mutex
 	quarantined map[cluster.InstanceID]string // why each is left alone
+}
+
+// due is when the loop looks at everything again.
+type due struct {
+	surveyed time.Time     // when every instance was looked at last
+	listed   time.Time     // when the hypervisor was listed last
+	listing  time.Duration // how long that took
+	relistAt time.Time     // when it is listed next
 }
 
 // memory is what the loop remembers of an instance between passes.
