@@ -49,7 +49,12 @@ test-unit: ## run the tests that need neither root nor libvirt
 	@KILONOVA_TEST_UNIT=1 $(GO) test -short -timeout $(TIMEOUT) ./...
 
 .PHONY: bench
-bench: ## print the figures of speed and size, beside this machine's fsync latency
+bench: deps build ## print the promised figures of speed and size, beside this machine's fsync latency (root; flags in BENCH=)
+	@$(GO) build -o bin/bench ./e2e/bench
+	@exec bin/bench --kilonova bin/kilonova $(BENCH)
+
+.PHONY: bench-parts
+bench-parts: ## run the benchmarks of the packages
 	@$(GO) test -run '^$$' -bench . -benchmem -timeout $(TIMEOUT) $(UNIT) | grep -v -e '^ok' -e 'no test files'
 
 .PHONY: deb

@@ -21,41 +21,50 @@ type scene struct {
 	image, flavor, network string
 }
 
-// stage makes an image, a flavor and a network with room for many, and lifts the quota of the administrator's project.
+// stage makes what servers of the town need, which are many.
 func (t *town) stage(ctx context.Context) (*scene, error) {
 	if t.scene != nil {
 		return t.scene, nil
 	}
-	c, s := t.admin, &scene{}
-	var flavor struct{ Flavor struct{ ID string } }
-	var network struct{ Network struct{ ID string } }
-	var image struct{ ID string }
+	subnet := map[string]any{"ip_version": 4, "cidr": "10.0.0.0/12", "enable_dhcp": false}
+	s, err := setScene(ctx, t.admin, map[string]any{"disk_format": "raw"}, make([]byte, imageBytes), subnet)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.liftQuota(ctx, t.admin.where); err != nil {
+		return nil, err
+	}
+	t.scene = s
+	return s, nil
+}
+
+// setScene makes an image, a flavor and a network.
+func setScene(ctx context.Context, c *client, image map[string]any, content []byte, subnet map[string]any) (*scene, error) {
+	image["name"], image["container_format"], image["visibility"] = "bench", "bare", "public"
+	var madeFlavor struct{ Flavor struct{ ID string } }
+	var madeNetwork struct{ Network struct{ ID string } }
+	var madeImage struct{ ID string }
 	for _, r := range []struct {
 		path       string
 		body, into any
 	}{
-		{"/compute/v2.1/flavors", map[string]any{"flavor": map[string]any{"name": "bench", "ram": 128, "vcpus": 1, "disk": 1}}, &flavor},
+		{"/compute/v2.1/flavors", map[string]any{"flavor": map[string]any{"name": "bench", "ram": 128, "vcpus": 1, "disk": 1}}, &madeFlavor},
 		{"/network/v2.0/networks", map[string]any{"network": map[string]any{"name": "bench", "shared": true,
-			"provider:network_type": "flat", "provider:physical_network": "lan"}}, &network},
-		{"/image/v2/images", map[string]any{"name": "bench", "disk_format": "raw", "container_format": "bare", "visibility": "public"}, &image},
+			"provider:network_type": "flat", "provider:physical_network": "lan"}}, &madeNetwork},
+		{"/image/v2/images", image, &madeImage},
 	} {
 		if err := c.post(ctx, r.path, r.body, r.into); err != nil {
 			return nil, err
 		}
 	}
-	s.image, s.flavor, s.network = image.ID, flavor.Flavor.ID, network.Network.ID
-	subnet := map[string]any{"network_id": s.network, "ip_version": 4, "cidr": "10.0.0.0/12", "enable_dhcp": false}
+	subnet["network_id"] = madeNetwork.Network.ID
 	if err := c.post(ctx, "/network/v2.0/subnets", map[string]any{"subnet": subnet}, nil); err != nil {
 		return nil, err
 	}
-	if err := c.put(ctx, "/image/v2/images/"+s.image+"/file", make([]byte, imageBytes)); err != nil {
+	if err := c.put(ctx, "/image/v2/images/"+madeImage.ID+"/file", content); err != nil {
 		return nil, err
 	}
-	if err := t.liftQuota(ctx, c.where); err != nil {
-		return nil, err
-	}
-	t.scene = s
-	return s, nil
+	return &scene{image: madeImage.ID, flavor: madeFlavor.Flavor.ID, network: madeNetwork.Network.ID}, nil
 }
 
 func (t *town) liftQuota(ctx context.Context, project string) error {

@@ -113,6 +113,7 @@ func (j *job) do(ctx context.Context, a virt.Action, o *outcome) error {
 			if err := j.confirm(ctx); err != nil {
 				return err
 			}
+			j.loop.Log.Debug("tell the hypervisor to start", "instance", a.ID) // "make bench" looks for it
 			if err := driver.Start(ctx, a.ID); err != nil {
 				return err
 			}
