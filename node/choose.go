@@ -14,6 +14,7 @@ import (
 type chooser struct {
 	view  func() *cluster.View
 	hints func() map[cluster.NodeID]placement.Hint
+	count func(cluster.NodeID) // is told of every choice; "": no node fits
 
 	mu        sync.Mutex
 	index     *placement.Index
@@ -32,7 +33,7 @@ type nodeAt struct {
 }
 
 func newChooser(seed uint64, view func() *cluster.View, hints func() map[cluster.NodeID]placement.Hint) *chooser {
-	return &chooser{view: view, hints: hints, index: placement.New(placement.Options{Seed: seed}), allocated: map[cluster.NodeID]nodeAt{}}
+	return &chooser{view: view, hints: hints, count: func(cluster.NodeID) {}, index: placement.New(placement.Options{Seed: seed}), allocated: map[cluster.NodeID]nodeAt{}}
 }
 
 // prepare chooses for an op that places instances. The caller calls release when the op was applied, or was not.
@@ -87,6 +88,7 @@ func (c *chooser) decide(requests []placement.Request) []placement.Decision {
 	now := cluster.At(time.Now())
 	for i := range decisions {
 		decisions[i].Explanation.At = now
+		c.count(decisions[i].Node)
 	}
 	return decisions
 }

@@ -38,6 +38,7 @@ type node struct {
 	dir     *dataDir
 	id      enrolment
 	metrics *prometheus.Registry
+	meters  *meters
 
 	wire    *wire
 	state   *agreement
@@ -93,6 +94,7 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	n := &node{cfg: &cfg, dir: dir, id: id, metrics: prometheus.NewRegistry(), ready: make(chan struct{}), fatal: make(chan error, 1)}
+	n.meters = newMeters(n.metrics)
 	defer n.close()
 	collectLess()
 	if err := n.open(); err != nil {
@@ -149,10 +151,11 @@ func (n *node) openState() error {
 		return fmt.Errorf("open the replicated state: %w", err)
 	}
 	n.wire.directory.raft.Store(raft)
-	a := &agreement{raft: raft, peers: n.wire.client, self: n.id.Node, log: n.cfg.Log}
+	a := &agreement{raft: raft, peers: n.wire.client, self: n.id.Node, log: n.cfg.Log, meters: n.meters}
 	a.barrier = newSharedBarrier(a.readIndex)
 	n.members = &members{agreement: a, self: n.id.Node, started: time.Now()}
 	a.chooser = newChooser(seedOf(n.id.Node), raft.View, n.members.hints)
+	a.chooser.count = n.meters.chosen
 	n.state = a
 	return nil
 }
@@ -180,7 +183,7 @@ func (n *node) openGossip() error {
 	if err != nil {
 		return fmt.Errorf("open gossip: %w", err)
 	}
-	return nil
+	return n.metrics.Register(census{n.members})
 }
 
 // advert is what this node tells the others about itself.

@@ -33,12 +33,20 @@ type agreement struct {
 	self    cluster.NodeID
 	chooser *chooser
 	barrier *sharedBarrier
+	meters  *meters
 	log     *slog.Logger
 }
 
 // Propose commits a command, wherever the leader is. As long as the outcome is unknown it is asked again under the
 // same request ID, which makes repeating safe.
 func (a *agreement) Propose(ctx context.Context, c cluster.Command) (cluster.Result, error) {
+	start := time.Now()
+	res, err := a.propose(ctx, c)
+	a.meters.proposed(c.Op, err, time.Since(start))
+	return res, err
+}
+
+func (a *agreement) propose(ctx context.Context, c cluster.Command) (cluster.Result, error) {
 	if c.ID == "" {
 		c.ID = cluster.RequestID(uuid.NewString())
 	}
