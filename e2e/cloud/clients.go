@@ -82,7 +82,7 @@ func (c *Cloud) export(from *Node) error {
 	if err != nil {
 		return fmt.Errorf("export CA: %w", err)
 	}
-	outside := filepath.Join(c.Lab.Dir(), "ca.pem")
+	outside := c.authority()
 	entry["cacert"] = outside
 	if text, err = yaml.Marshal(file); err != nil {
 		return fmt.Errorf("write clouds.yaml: %w", err)
@@ -94,6 +94,9 @@ func (c *Cloud) export(from *Node) error {
 	c.clients, err = newClients(text, ca)
 	return err
 }
+
+// authority is the file with the CA's certificate, for clients on the machine.
+func (c *Cloud) authority() string { return filepath.Join(c.Lab.Dir(), "ca.pem") }
 
 func newClients(clouds, ca []byte) (*clients, error) {
 	var file struct {
@@ -122,10 +125,20 @@ func (c *Cloud) OpenStack(ctx context.Context, via *Node, args ...string) (strin
 	return c.Client(ctx, via, "openstack", args...)
 }
 
-// Client runs a stock client, "openstack" or "nova", as OpenStack does.
+// Client runs a stock client, "openstack" or "nova", as OpenStack does. The latter does not read clouds.yaml, so it gets what stands
+// there by its environment.
 func (c *Cloud) Client(ctx context.Context, via *Node, program string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, program, append([]string{"--os-cloud", CloudName, "--os-auth-url", via.URL() + "/identity/v3"}, args...)...)
-	cmd.Env = append(os.Environ(), "OS_CLIENT_CONFIG_FILE="+c.clouds)
+	url := via.URL() + "/identity/v3"
+	env := []string{"OS_CLIENT_CONFIG_FILE=" + c.clouds}
+	if program == "nova" {
+		a := c.clients.auth
+		env = []string{"OS_AUTH_URL=" + url, "OS_USERNAME=" + a.Username, "OS_PASSWORD=" + a.Password, "OS_PROJECT_NAME=" + a.Project,
+			"OS_USER_DOMAIN_NAME=Default", "OS_PROJECT_DOMAIN_NAME=Default", "OS_CACERT=" + c.authority()}
+	} else {
+		args = append([]string{"--os-cloud", CloudName, "--os-auth-url", url}, args...)
+	}
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = append(os.Environ(), env...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
