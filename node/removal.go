@@ -9,9 +9,11 @@ const (
 	// membersEvery is how often the members are looked at when the state does not change: Raft's own may.
 	membersEvery = time.Second
 
-	// handOverWithin is how long a removed node waits to hear that Raft goes on without it. A leader waits for as long as
-	// it takes: it may be the only voter, and then nobody else could lead.
+	// handOverWithin is how long a removed node waits to hear that Raft goes on without it, when another leads.
 	handOverWithin = 10 * time.Second
+
+	// handOverAtMost is how long it waits for another to lead: the others may need its vote and its log for that.
+	handOverAtMost = 10 * time.Minute
 )
 
 // watchMembers cuts the connections of nodes that are no longer members, and ends this node when it is one of them.
@@ -51,19 +53,18 @@ func (n *node) watchMembers(ctx context.Context) {
 // takes this one out of Raft; the only voter waits until another one has a vote.
 func (n *node) handOver(ctx context.Context) {
 	raft := n.state.raft
-	deadline := time.Now().Add(handOverWithin)
-	said := false
+	n.cfg.Log.Info("this node was removed; it stops when the others go on without it")
+	start, succeeded := time.Now(), false
 	for inRaft(raft, n.id.Node) {
+		leader, known := raft.Leader()
+		succeeded = succeeded || known && leader.ID != n.id.Node
+		waited := time.Since(start)
 		switch {
 		case raft.IsLeader():
-			if !said {
-				n.cfg.Log.Info("this node was removed; it hands over before it stops")
-				said = true
-			}
 			if err := raft.RemoveMember(ctx, n.id.Node); err != nil {
 				n.cfg.Log.Debug("hand over", "err", err)
 			}
-		case time.Now().After(deadline):
+		case succeeded && waited > handOverWithin, waited > handOverAtMost:
 			return
 		}
 		if !pause(ctx, retryPause) {

@@ -113,8 +113,10 @@ func (p pilot) CalculatePromotionsAndDemotions(c *autopilot.Config, s *autopilot
 	return changes
 }
 
+// candidates are the members as chooseVoters sees them. Autopilot's word of their health is some seconds old; a vote must
+// not go to a node that died since, for a lone voter could not even take it back.
 func (p pilot) candidates(c *autopilot.Config, s *autopilot.State, now time.Time) []candidate {
-	view := p.r.View()
+	view, heard := p.r.View(), p.r.peers.snapshot()
 	stable := s.ServerStabilizationTime(c)
 	all := make([]candidate, 0, len(s.Servers))
 	for id, m := range s.Servers {
@@ -124,7 +126,7 @@ func (p pilot) candidates(c *autopilot.Config, s *autopilot.State, now time.Time
 			voter:   m.HasVotingRights(),
 			leader:  m.State == autopilot.RaftLeader,
 			healthy: m.Health.Healthy,
-			stable:  m.Health.IsStable(now, stable),
+			stable:  m.Health.IsStable(now, stable) && now.Sub(heard[id].last) <= p.r.cfg.Timing.Lease,
 			since:   now.Sub(m.Health.StableSince),
 		}
 		if node, ok := view.Node(one.id); ok {
