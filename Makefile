@@ -6,6 +6,9 @@ SHELL := /bin/bash
 
 GO       ?= go
 NODES    ?= 3
+# SEEDS and FIRST say which runs "make sim" makes.
+SEEDS    ?= 100
+FIRST    ?= 1
 # TIMEOUT bounds each half of "make test", in the notation of go test.
 TIMEOUT  ?= 30m
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.0.0)
@@ -47,6 +50,10 @@ test: deps build ## run every test: race detector, fuzz seeds, simulation, real 
 .PHONY: test-unit
 test-unit: ## run the tests that need neither root nor libvirt
 	@KILONOVA_TEST_UNIT=1 $(GO) test -short -timeout $(TIMEOUT) ./...
+
+.PHONY: sim
+sim: ## simulate SEEDS=100 clusters in virtual time, from FIRST=1 on; a failure prints how to run its seed again
+	@$(GO) test ./e2e/sim -run 'TestSim$$' -count=1 -timeout 0 -v -args -seeds $(SEEDS) -first-seed $(FIRST) | grep -v '^ *\(=== RUN\|--- PASS\)'
 
 .PHONY: bench
 bench: deps build ## print the promised figures of speed and size, beside this machine's fsync latency (root; flags in BENCH=)

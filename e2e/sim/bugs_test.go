@@ -1,8 +1,6 @@
 package sim
 
-import (
-	"testing"
-)
+import "testing"
 
 // A check that cannot fail says nothing. Each of these mistakes is planted, and the check that is there for it has to find
 // it within a few seeds.
@@ -18,7 +16,7 @@ func TestBugs_EachIsFoundByItsCheck(t *testing.T) {
 		{BugHastyEvacuation, CheckOne, 10},
 		{BugSkipConfirm, CheckStart, 30},
 		{BugAckFirst, CheckCreates, 10},
-		{BugRetryAnew, CheckCreates, 10},
+		{BugRetryAnew, CheckCreates, 40},
 		{BugAckDeleteFirst, CheckDeletes, 10},
 		{BugInflatedCapacity, CheckRoom, 10},
 		{BugDeleteOnAbsence, CheckDisks, 10},

@@ -10,7 +10,7 @@ import (
 	"github.com/kilonova/kilonova/virt"
 )
 
-// sampleEvery is how often large clusters are looked at as a whole, in entries.
+// sampleEvery is how much more seldom a large cluster is looked at as a whole.
 const sampleEvery = 64
 
 // confirmWindow is how old a node's knowledge may be when it asks its hypervisor for a start: a linearizable read ends
@@ -45,7 +45,7 @@ func (w *World) committed(v *cluster.View, commands []cluster.Command, results [
 	for i := range commands {
 		w.trace("entry %d: %s %s: %v %v", v.Index(), commands[i].ID, opName(commands[i].Op), results[i].IDs, refusal(results[i]))
 	}
-	if w.thorough() || v.Index()%sampleEvery == 0 {
+	if v.Index()%w.every(1) == 0 {
 		if err := v.Verify(); err != nil {
 			w.broken(CheckState, "%v", err)
 		}

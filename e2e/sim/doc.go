@@ -1,8 +1,8 @@
 // Package sim runs a whole cluster in one process and in virtual time, hurts it in ways drawn from a seed, and checks all
 // along that it keeps what it promised.
 //
-// What is real: each node has the reconcile.Loop that ships, on a virt/sim hypervisor, and a cluster.State of its own. The
-// leader chooses nodes with placement.Index. What is a model: Raft (ledger.go: one ordered log, a leader with a
+// What is real: each node has the reconcile.Loop that ships, on a virt/sim hypervisor, and a cluster.State of its own (in clusters
+// of more than 16 machines only the voters have). The leader chooses nodes with placement.Index. What is a model: Raft (ledger.go: one ordered log, a leader with a
 // term, replicas that lag, are cut off, or come back from a snapshot; proposals that are lost, or committed and not
 // answered), gossip (a table of who answers, late and at times frozen), the duties of the leader and the way of a proposal, which
 // follow package node.

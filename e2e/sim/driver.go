@@ -127,6 +127,20 @@ func (d *driver) Domains(ctx context.Context) (found []virt.Domain, err error) {
 	return <-answer, nil
 }
 
+// Host implements virt.Driver.
+func (d *driver) Host(ctx context.Context) (host virt.Host, err error) {
+	answer := make(chan virt.Host, 1)
+	err = d.call(ctx, sim.OpHost, "", func(ctx context.Context) error {
+		h, err := d.Driver.Host(ctx)
+		answer <- h
+		return err
+	})
+	if err != nil {
+		return virt.Host{}, err
+	}
+	return <-answer, nil
+}
+
 // Build implements virt.Driver.
 func (d *driver) Build(ctx context.Context, g virt.Guest) error {
 	return d.call(ctx, sim.OpBuild, g.Stamp.Instance, func(ctx context.Context) error { return d.Driver.Build(ctx, g) })

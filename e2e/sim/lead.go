@@ -64,9 +64,9 @@ func (w *World) placeWaiting(ctx context.Context, d *daemon, p *placer, view *cl
 }
 
 func (w *World) forget(ctx context.Context, d *daemon, view *cluster.View) {
+	hints := w.gossip.hints()
 	for _, m := range w.machines {
-		h, known := w.gossip.hints()[m.id]
-		if !known || !h.Silent || h.SilentFor < forgetAfter {
+		if h := hints[m.id]; !h.Silent || h.SilentFor < forgetAfter {
 			continue
 		}
 		for in := range view.InstancesOn(m.id) {

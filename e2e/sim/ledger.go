@@ -27,7 +27,7 @@ type entry struct {
 	index   uint64
 	data    []byte
 	results []cluster.Result
-	view    *cluster.View // the state after it; nil: not kept, in a large cluster
+	view    *cluster.View // the state after it
 	hash    cluster.Hash  // of view; zero: not worked out yet
 }
 
@@ -75,7 +75,7 @@ func (l *ledger) latest() *cluster.View {
 func (l *ledger) entry(index uint64) (entry, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if index > uint64(len(l.entries)) {
+	if index == 0 || index > uint64(len(l.entries)) {
 		return entry{}, false
 	}
 	return l.entries[index-1], true
@@ -110,9 +110,7 @@ func (l *ledger) commit(commands []cluster.Command) []cluster.Result {
 		return make([]cluster.Result, len(commands))
 	}
 	l.view = l.truth.View()
-	if l.w.thorough() || e.index%sampleEvery == 0 {
-		e.view = l.view
-	}
+	e.view = l.view
 	l.entries = append(l.entries, e)
 	l.w.committed(l.view, commands, e.results)
 	l.announce()
@@ -127,7 +125,7 @@ func (l *ledger) compare(v *cluster.View, number int) {
 	}
 }
 
-// hash is that of the state at an index; zero: it is not kept.
+// hash is that of the state at an index; zero: there is no such entry.
 func (l *ledger) hash(index uint64) cluster.Hash {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -135,7 +133,7 @@ func (l *ledger) hash(index uint64) cluster.Hash {
 		return cluster.Hash{}
 	}
 	e := &l.entries[index-1]
-	if e.hash.IsZero() && e.view != nil {
+	if e.hash.IsZero() {
 		e.hash = e.view.Hash()
 	}
 	return e.hash

@@ -89,6 +89,7 @@ func (m *machine) start(ctx context.Context) {
 	var all sync.WaitGroup
 	all.Go(func() { d.follow(d.ctx) })
 	all.Go(func() { d.loop.Run(d.ctx) })
+	all.Go(func() { d.tellReady(d.ctx) })
 	all.Go(func() { m.sweepHastily(d) })
 	d.kill = func() { cancel(); all.Wait() }
 	m.set(func(m *machine) { m.daemon = d })
@@ -117,7 +118,7 @@ func (m *machine) powerCut() {
 
 // snapshot puts the present state on the machine's disk.
 func (m *machine) snapshot() {
-	if d := m.running(); d != nil {
+	if d := m.running(); d != nil && d.replica.state != nil {
 		b := d.replica.snapshot()
 		m.set(func(m *machine) { m.disk = b })
 	}

@@ -4,14 +4,21 @@ import (
 	"context"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/kilonova/kilonova/virt"
 	"github.com/kilonova/kilonova/virt/sim"
 )
 
-// leastPeace and mostPeace are how long the nemesis rests between two faults.
-const leastPeace, mostPeace = 200 * time.Millisecond, 4 * time.Second
+// leastPeace and mostPeace are how long the nemesis rests between two faults, in a cluster of less than faultsGrow machines.
+const (
+	leastPeace, mostPeace = 200 * time.Millisecond, 4 * time.Second
+	faultsGrow            = 100
+)
+
+// faultKinds is how many cases hurt has.
+const faultKinds = 14
 
 // mostSkew bounds how far a clock is turned. The state takes the time of the fastest clock, and remembers requests for
 // cluster.RequestMemory of it.
@@ -23,6 +30,7 @@ type nemesis struct {
 	dice   *rand.Rand
 	agenda []mending
 	faults int
+	side   sync.WaitGroup // what it does beside its faults
 }
 
 // mending takes a fault away again.
@@ -37,7 +45,7 @@ func newNemesis(w *World, round int) *nemesis {
 
 // run hurts until ctx ends. What it starts lives as long as all.
 func (n *nemesis) run(ctx, all context.Context) {
-	next := time.Now().Add(n.span(leastPeace, mostPeace))
+	next := time.Now().Add(n.peace())
 	for {
 		slices.SortStableFunc(n.agenda, func(a, b mending) int { return a.at.Compare(b.at) })
 		at := next
@@ -50,13 +58,18 @@ func (n *nemesis) run(ctx, all context.Context) {
 		if at.Equal(next) {
 			n.faults++
 			n.hurt(all)
-			next = time.Now().Add(n.span(leastPeace, mostPeace))
+			next = time.Now().Add(n.peace())
 			continue
 		}
 		first := n.agenda[0]
 		n.agenda = n.agenda[1:]
 		first.do()
 	}
+}
+
+// peace is how long until the next fault: a large cluster has more of them.
+func (n *nemesis) peace() time.Duration {
+	return n.span(leastPeace, mostPeace) / time.Duration(1+len(n.w.machines)/faultsGrow)
 }
 
 func (n *nemesis) span(least, most time.Duration) time.Duration {
@@ -73,7 +86,7 @@ func (n *nemesis) victim() *machine { return n.w.machines[n.dice.IntN(len(n.w.ma
 // hurt makes one fault. Daemons that it starts again live as long as ctx.
 func (n *nemesis) hurt(ctx context.Context) {
 	m := n.victim()
-	kind := n.dice.IntN(13)
+	kind := n.dice.IntN(faultKinds)
 	n.w.trace("fault %d of kind %d on machine %d", n.faults, kind, m.number)
 	switch kind {
 	case 0, 1:
@@ -105,7 +118,15 @@ func (n *nemesis) hurt(ctx context.Context) {
 		n.breakCalls(m)
 	case 12:
 		n.breakGuest(m)
+	case 13:
+		n.disable(ctx, m)
 	}
+}
+
+// disable lets an operator close a machine for a while. It takes its time, as the cluster may not answer.
+func (n *nemesis) disable(ctx context.Context, m *machine) {
+	n.side.Go(func() { n.w.disable(ctx, m, true) })
+	n.mend(5*time.Second, 30*time.Second, func() { n.side.Go(func() { n.w.disable(ctx, m, false) }) })
 }
 
 // part splits the network in two, or cuts one machine off.

@@ -86,7 +86,9 @@ func (p *promises) refuse(w *World, names []string) {
 func (p *promises) askDelete(id cluster.InstanceID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.deletes[id] = p.deletes[id]
+	if _, asked := p.deletes[id]; !asked {
+		p.deletes[id] = false
+	}
 }
 
 // deleted notes that a delete was acknowledged, and looks whether that is so.

@@ -53,6 +53,11 @@ func (w *World) unsettled() []string {
 	if leader == nil {
 		add("nobody leads")
 	}
+	for n := range v.Nodes() {
+		if !n.Host.Ready {
+			add("node %s says that its hypervisor does not answer", n.Name)
+		}
+	}
 	for _, m := range w.machines {
 		d := m.running()
 		if d == nil {

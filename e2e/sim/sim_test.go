@@ -48,6 +48,18 @@ func (r Report) String() string {
 		r.Nodes, r.Virtual.Round(time.Second), r.Rounds, r.Faults, r.Entries, r.Acknowledged, r.Starts)
 }
 
+// A thousand machines, and as many faults as so many have. It is too large to look at all of it at each index; what clients and
+// domains see is looked at as ever.
+func TestSim_ThousandMachines(t *testing.T) {
+	if testing.Short() || *seeds > 0 {
+		t.Skip("it takes a while: run without -short and -seeds")
+	}
+	began := time.Now()
+	r := simulate(t, Config{Seed: 1, Nodes: 1000, Clients: 60, Rounds: 1, Faults: 20 * time.Second})
+	t.Logf("%v in %v", r, time.Since(began).Round(time.Millisecond))
+	hold(t, r)
+}
+
 // fixedSeeds are run every time, besides one that nobody has seen before.
 const fixedSeeds = 6
 
@@ -64,12 +76,17 @@ func TestSim(t *testing.T) {
 		}
 		list = append(list, rand.Uint64N(1<<32))
 	}
+	var virtual time.Duration
+	rounds := 0
 	for _, seed := range list {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			began := time.Now()
 			r := simulate(t, Config{Seed: seed})
 			t.Logf("%v in %v", r, time.Since(began).Round(time.Millisecond))
 			hold(t, r)
+			virtual += r.Virtual
+			rounds += r.Rounds
 		})
 	}
+	t.Logf("%d seeds, %.1f virtual hours, %d rounds of faults and rest", len(list), virtual.Hours(), rounds)
 }

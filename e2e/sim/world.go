@@ -111,6 +111,7 @@ func (w *World) round(ctx context.Context, number int) int {
 	w.peaceful.Store(true)
 	w.heal(ctx)
 	clients.Wait()
+	n.side.Wait()
 	w.rest(ctx)
 	return n.faults
 }
@@ -123,6 +124,14 @@ func (w *World) now() uint64 { return uint64(time.Since(w.began)) }
 
 // thorough tells whether the cluster is small enough to look at all of it at each index.
 func (w *World) thorough() bool { return len(w.machines) <= maxThorough }
+
+// every is how often, in entries, something is done that takes longer the larger the cluster is.
+func (w *World) every(n uint64) uint64 {
+	if w.thorough() {
+		return n
+	}
+	return n * sampleEvery
+}
 
 func (w *World) voters() []*machine { return w.machines[:min(len(w.machines), maxVoters)] }
 
