@@ -114,9 +114,7 @@ func (t *tour) furnish(ctx context.Context, small guest.Small) error {
 	subnet, machine := t.cloud.Lab.GuestNetwork()
 	base := strings.TrimSuffix(subnet, "0/24")
 	for _, args := range [][]string{
-		// Debian's cloud kernel has no driver for SATA, where a config drive is by default.
-		{"image", "create", "--public", "--disk-format", "qcow2", "--container-format", "bare",
-			"--property", "hw_cdrom_bus=scsi", "--file", small.DiskQcow2, "tiny"},
+		{"image", "create", "--public", "--disk-format", "qcow2", "--container-format", "bare", "--file", small.DiskQcow2, "tiny"},
 		{"flavor", "create", "--ram", "128", "--vcpus", "1", "--disk", "1", "tiny"},
 		{"network", "create", "--share", "--provider-network-type", "flat",
 			"--provider-physical-network", cloud.ProviderNetwork, "lan"},
