@@ -31,32 +31,61 @@ func newLocal(dataDir string) *local {
 	}}}
 }
 
+// look reads below /cluster/v1. When no quorum answers, which is when an operator has to see who is there, it reads what
+// the node on this machine knew last, and says so on notes.
+func (l *local) look(ctx context.Context, notes io.Writer, path string, out any) error {
+	err := l.call(ctx, http.MethodGet, path, nil, out)
+	var no *refused
+	if !errors.As(err, &no) || no.status != http.StatusServiceUnavailable {
+		return err
+	}
+	header, err := l.send(ctx, http.MethodGet, path, nil, out, consistency, "stale")
+	if err != nil {
+		return err
+	}
+	age := ""
+	if seconds := header.Get(lag); seconds != "" {
+		age = ", " + seconds + " s ago"
+	}
+	fmt.Fprintf(notes, "No quorum answers, so nothing can be changed. This is what the node on this machine knew last%s:\n", age)
+	return nil
+}
+
 // call sends a request below /cluster/v1 and decodes the answer into out, when there is one.
 func (l *local) call(ctx context.Context, method, path string, in, out any) error {
+	_, err := l.send(ctx, method, path, in, out)
+	return err
+}
+
+// send is call with further headers, in pairs, and gives those of the answer.
+func (l *local) send(ctx context.Context, method, path string, in, out any, headers ...string) (http.Header, error) {
 	var body io.Reader
 	if in != nil {
 		b, err := json.Marshal(in)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		body = bytes.NewReader(b)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, "http://node"+clusterapi.Path+path, body)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	for i := 0; i+1 < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
 	}
 	res, err := l.http.Do(req)
 	if err != nil {
-		return l.explain(err)
+		return nil, l.explain(err)
 	}
 	defer res.Body.Close()
 	if res.StatusCode/100 != 2 {
-		return refusal(res)
+		return nil, refusal(res)
 	}
 	if out == nil || res.StatusCode == http.StatusNoContent {
-		return nil
+		return res.Header, nil
 	}
-	return json.NewDecoder(res.Body).Decode(out)
+	return res.Header, json.NewDecoder(res.Body).Decode(out)
 }
 
 // explain says what to do when the socket does not answer.

@@ -47,7 +47,7 @@ here, such as --bridge, are remembered there for "node run" and systemd.`,
 			if err := remember(cmd.Flags(), flags); err != nil {
 				return err
 			}
-			greet(cmd.OutOrStdout(), clouds)
+			greet(cmd.OutOrStdout(), clouds, cfg.DataDir)
 			if enrolOnly {
 				return nil
 			}
@@ -60,13 +60,17 @@ here, such as --bridge, are remembered there for "node run" and systemd.`,
 }
 
 // greet says where the credentials are, and what to type next.
-func greet(w io.Writer, clouds string) {
+func greet(w io.Writer, clouds, dataDir string) {
+	token := "kilonova node token create"
+	if dataDir != node.DefaultDataDir {
+		token += " --data-dir " + dataDir
+	}
 	fmt.Fprintf(w, `The cluster is made. Its administrator's credentials are in
   %[1]s
 Next:
-  kilonova node token create                 # on this machine: for the next one to join with
+  %[3]s                 # on this machine: for the next one to join with
   OS_CLIENT_CONFIG_FILE=%[1]s openstack --os-cloud %[2]s hypervisor list
-`, clouds, node.CloudName)
+`, clouds, node.CloudName, token)
 }
 
 func newJoinCommand() *cobra.Command {
@@ -102,7 +106,7 @@ such as --bridge, are remembered there for "node run" and systemd.`,
 		},
 	}
 	s.addFlags(cmd)
-	cmd.Flags().StringVar(&token, "token", "", "join token")
+	cmd.Flags().StringVar(&token, "token", "", "join token; as KILONOVA_TOKEN in the environment, other users of this machine do not see it")
 	cmd.Flags().BoolVar(&enrolOnly, "enrol-only", false, "do not run the node: systemd will")
 	return cmd
 }

@@ -35,7 +35,7 @@ func localCommand(use, short string, args cobra.PositionalArgs, do func(cmd *cob
 func newNodeListCommand() *cobra.Command {
 	return localCommand("list", "List the nodes of the cluster", cobra.NoArgs, func(cmd *cobra.Command, l *local, _ []string) error {
 		var res struct{ Nodes []clusterapi.Node }
-		if err := l.call(cmd.Context(), http.MethodGet, "/nodes", nil, &res); err != nil {
+		if err := l.look(cmd.Context(), cmd.ErrOrStderr(), "/nodes", &res); err != nil {
 			return err
 		}
 		return table(cmd.OutOrStdout(), "NAME\tADDRESS\tZONE\tSTATE\tRAFT\tSTATUS\tINSTANCES\tVCPU\tMEMORY MiB\tDISK GiB", func(w io.Writer) {
@@ -65,7 +65,7 @@ func table(to io.Writer, header string, rows func(io.Writer)) error {
 func newNodeShowCommand() *cobra.Command {
 	return localCommand("show NODE", "Show a node, by name or ID", cobra.ExactArgs(1), func(cmd *cobra.Command, l *local, args []string) error {
 		var res struct{ Node json.RawMessage }
-		if err := l.call(cmd.Context(), http.MethodGet, "/nodes/"+url.PathEscape(args[0]), nil, &res); err != nil {
+		if err := l.look(cmd.Context(), cmd.ErrOrStderr(), "/nodes/"+url.PathEscape(args[0]), &res); err != nil {
 			return err
 		}
 		enc := json.NewEncoder(cmd.OutOrStdout())

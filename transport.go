@@ -13,6 +13,12 @@ import (
 // idempotencyKey is the header under which the cluster does a change once, however often it is sent.
 const idempotencyKey = "Idempotency-Key"
 
+// A read with consistency "stale" is answered without a quorum; lag tells in the answer how many seconds it may miss.
+const (
+	consistency = "X-Kilonova-Consistency"
+	lag         = "X-Kilonova-Lag"
+)
+
 // patient repeats requests that the cluster answers with 503, as it does while it elects a leader. Changes carry a
 // key, so that one whose outcome was unknown is not done twice.
 type patient struct {
