@@ -11,6 +11,7 @@ import (
 
 	"github.com/kilonova/kilonova/cluster"
 	"github.com/kilonova/kilonova/httpapi/peer"
+	"github.com/kilonova/kilonova/httpapi/rest"
 	"github.com/kilonova/kilonova/raftfsm"
 )
 
@@ -108,6 +109,21 @@ func (a *agreement) ProposeHere(ctx context.Context, c cluster.Command) (cluster
 func (a *agreement) BarrierHere(ctx context.Context) (uint64, error) {
 	index, err := a.raft.Barrier(ctx)
 	return index, notLeader(err)
+}
+
+var _ rest.Lagger = (*agreement)(nil)
+
+// Lag implements rest.Lagger. A leader knows itself up to date: it stops leading when no majority has answered it for a
+// moment, and counts from then.
+func (a *agreement) Lag() time.Duration {
+	if leader, known := a.raft.Leader(); known && leader.ID == a.self {
+		return 0
+	}
+	heard := a.raft.Stats().Contact
+	if heard.IsZero() {
+		return -1
+	}
+	return time.Since(heard)
 }
 
 // Local implements rest.Backend.

@@ -20,7 +20,7 @@ const (
 	ConsistencyHeader = "X-Kilonova-Consistency"
 
 	// IndexHeader says which log index a stale reply shows, LagHeader for how many seconds this node had not heard
-	// that it is up to date.
+	// that it is up to date; without it, it has not since it started.
 	IndexHeader = "X-Kilonova-Index"
 	LagHeader   = "X-Kilonova-Lag"
 
@@ -34,7 +34,7 @@ const (
 
 // Lagger is a Backend that knows how far behind its local view may be.
 type Lagger interface {
-	// Lag is how long ago this node last knew itself up to date.
+	// Lag is how long ago this node last knew itself up to date; below zero, it has not since it started.
 	Lag() time.Duration
 }
 
@@ -120,8 +120,8 @@ func View(r *http.Request, b Backend) (*cluster.View, error) {
 	if reads && strings.EqualFold(r.Header.Get(ConsistencyHeader), "stale") {
 		x.view = b.Local()
 		x.header.Set(IndexHeader, strconv.FormatUint(x.view.Index(), 10))
-		if l, ok := b.(Lagger); ok {
-			x.header.Set(LagHeader, strconv.FormatFloat(l.Lag().Seconds(), 'f', 3, 64))
+		if lag := lagOf(b); lag >= 0 {
+			x.header.Set(LagHeader, strconv.FormatFloat(lag.Seconds(), 'f', 3, 64))
 		}
 		return x.view, nil
 	}
@@ -133,4 +133,12 @@ func View(r *http.Request, b Backend) (*cluster.View, error) {
 	}
 	x.view = v
 	return v, nil
+}
+
+// lagOf is below zero when nobody knows.
+func lagOf(b Backend) time.Duration {
+	if l, ok := b.(Lagger); ok {
+		return l.Lag()
+	}
+	return -1
 }

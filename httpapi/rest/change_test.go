@@ -191,6 +191,35 @@ func TestView_IsOneForTheWholeRequest(t *testing.T) {
 	})
 }
 
+// lagging is a backend that knows how old its view may be.
+type lagging struct {
+	*resttest.Cloud
+	by time.Duration
+}
+
+func (l lagging) Lag() time.Duration { return l.by }
+
+// TestView_StaleReadsSayHowManySecondsTheyMayMiss asks a node that heard of the leader a while ago, and one that has not since it
+// started: a figure that nobody knows is not given.
+func TestView_StaleReadsSayHowManySecondsTheyMayMiss(t *testing.T) {
+	c := resttest.NewCloud(t)
+	for lag, want := range map[time.Duration]string{1500 * time.Millisecond: "1.500", 0: "0.000", -1: ""} {
+		r := httptest.NewRequest(http.MethodGet, "http://node-1/x", nil)
+		r.Header.Set(rest.ConsistencyHeader, "stale")
+		w := httptest.NewRecorder()
+		s := rest.Service{Name: "compute", Errors: rest.NovaErrors, Log: slog.New(slog.DiscardHandler)}
+		s.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if _, err := rest.View(r, lagging{c, lag}); err != nil {
+				t.Error(err)
+			}
+			rest.Reply(w, http.StatusOK, nil)
+		})).ServeHTTP(w, r)
+		if got := w.Header().Get(rest.LagHeader); got != want {
+			t.Errorf("%v behind: %s says %q instead of %q", lag, rest.LagHeader, got, want)
+		}
+	}
+}
+
 // TestView_StaleReadsSayHowOld and need no quorum; all others are told that there is none.
 func TestView_StaleReadsSayHowOld(t *testing.T) {
 	c := resttest.NewCloud(t)
