@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"time"
 
@@ -38,6 +39,9 @@ func Init(cfg Config) (clouds string, err error) {
 	case !errors.Is(err, ErrNotEnrolled):
 		return "", err
 	}
+	if err := checkBind(&cfg); err != nil {
+		return "", err
+	}
 	if err := setAside(dir.file(raftDir)); err != nil {
 		return "", err
 	}
@@ -50,6 +54,16 @@ func sameBind(id enrolment, cfg *Config) error {
 		return fmt.Errorf("this node is enrolled with --bind %s, not %s", id.Bind, cfg.Bind)
 	}
 	return nil
+}
+
+// checkBind refuses an address that is not this machine's before anything is made for it: certificates and peers would
+// know the node by it for good.
+func checkBind(cfg *Config) error {
+	l, err := net.Listen("tcp", hostPort(cfg.Bind, 0))
+	if err != nil {
+		return fmt.Errorf("--bind %s is no address of this machine: %w", cfg.Bind, err)
+	}
+	return l.Close()
 }
 
 // setAside renames what an interrupted Init left. Nothing was acknowledged yet, and still nothing is deleted.

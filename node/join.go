@@ -45,6 +45,9 @@ func Join(ctx context.Context, cfg Config, through, token string) error {
 	if err != nil {
 		return err
 	}
+	if err := checkBind(&cfg); err != nil {
+		return err
+	}
 	if id.Node == "" {
 		id = enrolment{Node: cluster.NodeID(uuid.NewString())}
 	}

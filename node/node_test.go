@@ -327,6 +327,26 @@ func TestValidate_NamesTheFlag(t *testing.T) {
 	}
 }
 
+// An address that is another machine's is a slip of the finger. It must leave nothing behind: an enrolled directory would keep it.
+func TestEnrol_RefusesAForeignAddressBeforeItMakesAnything(t *testing.T) {
+	l := newLAN(t)
+	n1 := l.first()
+	cfg := l.config(2)
+	token := l.token(n1, nil)
+	right := cfg.Bind
+	cfg.Bind = "203.0.113.9"
+	if _, err := Init(cfg); err == nil || !strings.HasPrefix(err.Error(), "--bind 203.0.113.9") {
+		t.Errorf("init: %v", err)
+	}
+	if err := Join(t.Context(), cfg, n1.cfg.Bind, token); err == nil || !strings.HasPrefix(err.Error(), "--bind 203.0.113.9") {
+		t.Errorf("join: %v", err)
+	}
+	cfg.Bind = right
+	if err := Join(t.Context(), cfg, n1.cfg.Bind, token); err != nil {
+		t.Errorf("join with the right address: %v", err)
+	}
+}
+
 // The secrets of a node are root's alone.
 func TestInit_WritesSecretsForRootAlone(t *testing.T) {
 	l := newLAN(t)
