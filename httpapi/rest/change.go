@@ -24,9 +24,12 @@ const (
 	IndexHeader = "X-Kilonova-Index"
 	LagHeader   = "X-Kilonova-Lag"
 
-	// quorumWait is how long a request waits for the cluster before it is answered with 503. Clients are promised an
-	// answer within 5 seconds.
+	// quorumWait is how long a request waits for the cluster, in all that it asks, before it is answered with 503. Clients are
+	// promised an answer within 5 seconds.
 	quorumWait = 4500 * time.Millisecond
+
+	// quorumLeast is what each question gets all the same: a request may ask much and wait little each time.
+	quorumLeast = 250 * time.Millisecond
 
 	maxIdempotencyKey = 255
 	maxUpdateTries    = 5
@@ -50,9 +53,9 @@ func Change(r *http.Request, b Backend, op cluster.Op) (cluster.Result, error) {
 		}
 		c.ID, c.Digest = attempt(r, x, key), requestDigest(r, x)
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), quorumWait)
-	defer cancel()
+	ctx, done := x.patience(r.Context())
 	res, err := b.Propose(ctx, c)
+	done()
 	if err == nil && res.Err != nil {
 		err = res.Err
 	}
@@ -63,6 +66,16 @@ func Change(r *http.Request, b Backend, op cluster.Op) (cluster.Result, error) {
 		x.view = b.Local() // Propose promises that this holds the change
 	}
 	return res, err
+}
+
+// patience bounds a question to the cluster by what is left of the request's time. Call done when it was answered.
+func (x *exchange) patience(ctx context.Context) (bounded context.Context, done func()) {
+	start := time.Now()
+	bounded, cancel := context.WithTimeout(ctx, max(quorumWait-x.waited, quorumLeast))
+	return bounded, func() {
+		cancel()
+		x.waited += time.Since(start)
+	}
 }
 
 // Update changes something that is in the state already. decide reads a view and gives the op; when another change came
@@ -125,9 +138,9 @@ func View(r *http.Request, b Backend) (*cluster.View, error) {
 		}
 		return x.view, nil
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), quorumWait)
-	defer cancel()
+	ctx, done := x.patience(r.Context())
 	v, err := b.Read(ctx)
+	done()
 	if err != nil {
 		return nil, err
 	}

@@ -35,6 +35,8 @@ type exchange struct {
 	view    *cluster.View // taken for this request, or holding what it changed
 	digest  cluster.Hash  // of the body, once decoded
 	changes int           // how many were proposed
+
+	waited time.Duration // for the cluster
 }
 
 type exchangeKey struct{}
