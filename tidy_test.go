@@ -45,7 +45,7 @@ func sources(t *testing.T) []*source {
 			return err
 		}
 		if d.IsDir() {
-			if base := d.Name(); name != "." && (strings.HasPrefix(base, ".") || base == "testdata" || base == "bin" || base == "tmpdeps") {
+			if base := d.Name(); name != "." && (strings.HasPrefix(base, ".") || base == "testdata" || base == "bin") {
 				return filepath.SkipDir
 			}
 			return nil
