@@ -14,6 +14,8 @@ TIMEOUT  ?= 30m
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.0.0)
 DEB      := bin/kilonova_$(shell packaging/version "$(VERSION)")_amd64.deb
 LDFLAGS  := -s -w -X main.version=$(VERSION)
+# One way to compile for all but the race detector: what one target compiled, the next finds in Go's cache.
+PLAIN    := CGO_ENABLED=0 $(GO)
 
 # The tests of these packages make hosts and boot guests; all others run anywhere.
 E2E  := ./e2e/...
@@ -25,14 +27,14 @@ help: ## list the targets
 
 .PHONY: run
 run: deps build ## make a cluster of NODES=3 hosts on this machine, boot a guest in it, and stay until Ctrl-C (root)
-	@mkdir -p bin && $(GO) build -o bin/run ./e2e/run
+	@mkdir -p bin && $(PLAIN) build -trimpath -o bin/run ./e2e/run
 	@exec bin/run --nodes $(NODES) --kilonova bin/kilonova
 
 .PHONY: build
 build: ## build bin/kilonova, one static binary
 	@echo "building bin/kilonova $(VERSION)"
 	@mkdir -p bin
-	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/kilonova .
+	@$(PLAIN) build -trimpath -ldflags '$(LDFLAGS)' -o bin/kilonova .
 
 .PHONY: deps
 deps: ## install the Debian packages that are missing (root)
@@ -44,25 +46,25 @@ test: deps build ## run every test: race detector, fuzz seeds, simulation, real 
 	echo "unit tests and clusters in one process, with the race detector"; \
 	$(GO) test -race -timeout $(TIMEOUT) $(UNIT) || status=1; \
 	echo "end-to-end tests: hosts, libvirt, guests"; \
-	KILONOVA_BIN=$(CURDIR)/bin/kilonova $(GO) test -p 1 -timeout $(TIMEOUT) $(E2E) || status=1; \
+	KILONOVA_BIN=$(CURDIR)/bin/kilonova $(PLAIN) test -trimpath -p 1 -timeout $(TIMEOUT) $(E2E) || status=1; \
 	exit $$status
 
 .PHONY: test-unit
 test-unit: ## run the tests that need neither root nor libvirt
-	@KILONOVA_TEST_UNIT=1 $(GO) test -short -timeout $(TIMEOUT) ./...
+	@KILONOVA_TEST_UNIT=1 $(PLAIN) test -trimpath -short -timeout $(TIMEOUT) ./...
 
 .PHONY: sim
 sim: ## simulate SEEDS=100 clusters in virtual time, from FIRST=1 on; a failure prints how to run its seed again
-	@$(GO) test ./e2e/sim -run 'TestSim$$' -count=1 -timeout 0 -v -args -seeds $(SEEDS) -first-seed $(FIRST) | grep -v '^ *\(=== RUN\|--- PASS\)'
+	@$(PLAIN) test -trimpath ./e2e/sim -run 'TestSim$$' -count=1 -timeout 0 -v -args -seeds $(SEEDS) -first-seed $(FIRST) | grep -v '^ *\(=== RUN\|--- PASS\)'
 
 .PHONY: bench
 bench: deps build ## print the promised figures of speed and size, beside this machine's fsync latency (root; flags in BENCH=)
-	@$(GO) build -o bin/bench ./e2e/bench
-	@exec bin/bench --kilonova bin/kilonova $(BENCH)
+	@$(PLAIN) build -trimpath -o bin/bench ./e2e/bench
+	@CGO_ENABLED=0 GOFLAGS="$${GOFLAGS:-} -trimpath" exec bin/bench --kilonova bin/kilonova $(BENCH)
 
 .PHONY: bench-parts
 bench-parts: ## run the benchmarks of the packages
-	@$(GO) test -run '^$$' -bench . -benchmem -timeout $(TIMEOUT) $(UNIT) | grep -v -e '^ok' -e 'no test files'
+	@$(PLAIN) test -trimpath -run '^$$' -bench . -benchmem -timeout $(TIMEOUT) $(UNIT) | grep -v -e '^ok' -e 'no test files'
 
 .PHONY: deb
 deb: build ## build the Debian package in bin/
@@ -75,4 +77,4 @@ lint: ## check format, vet, staticcheck, known vulnerabilities
 .PHONY: clean
 clean: ## remove what was built, and what a killed lab left (guest images in /var/cache/kilonova-lab, too, as root)
 	@rm -rf bin
-	@if [ "$$(id -u)" = 0 ]; then $(GO) run ./e2e/run --sweep && rm -rf /var/cache/kilonova-lab; fi
+	@if [ "$$(id -u)" = 0 ]; then $(PLAIN) run -trimpath ./e2e/run --sweep && rm -rf /var/cache/kilonova-lab; fi
