@@ -9,9 +9,10 @@ import (
 	"time"
 )
 
-// What clients may take of a node. Bodies have no time limit: images are as large as they are, and slow links exist.
+// What clients may take of a node.
 const (
 	readHeaderTimeout = 10 * time.Second
+	bodyTime          = 30 * time.Second // for a body, unless whoever reads it says otherwise
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 64 << 10
 	maxStreams        = 250 // HTTP/2 requests at once on one connection
@@ -30,7 +31,7 @@ func NewServer(h http.Handler, tlsConfig *tls.Config, log *slog.Logger) *http.Se
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
 	return &http.Server{
-		Handler:           h,
+		Handler:           boundBodies(h),
 		TLSConfig:         tlsConfig,
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
@@ -39,6 +40,18 @@ func NewServer(h http.Handler, tlsConfig *tls.Config, log *slog.Logger) *http.Se
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // mostly handshakes that clients gave up
 	}
+}
+
+// boundBodies gives each body a time to come in. Before a reply goes out, net/http reads what is left of a body that the
+// handler did not want, so without a bound anybody could hold a connection for ever by announcing a body and never
+// sending it. Handlers that read long bodies, as of images, set their own bound while they read.
+func boundBodies(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime)) // a test's recorder has none
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // LimitListener lets n connections be open at a time. Accept waits for one to close before it takes another.

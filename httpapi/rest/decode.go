@@ -87,7 +87,9 @@ func readBody(r *http.Request) ([]byte, error) {
 	x := exchangeOf(r)
 	x.deadline(time.Now().Add(bodyTime))
 	body, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
-	x.deadline(time.Time{})
+	if err == nil && int64(len(body)) <= limit {
+		x.deadline(time.Time{}) // else it holds for the rest of the body, too, which is read before the reply goes out
+	}
 	switch {
 	case err != nil:
 		return nil, cluster.Errorf(cluster.Invalid, "The request body could not be read.")
