@@ -60,8 +60,8 @@ func TestSim_ThousandMachines(t *testing.T) {
 	hold(t, r)
 }
 
-// fixedSeeds are run every time, besides one that nobody has seen before.
-const fixedSeeds = 6
+// These seeds are run every time, or with -short, besides one that nobody has seen before.
+const fixedSeeds, shortSeeds = 6, 2
 
 // Whatever happens to a small cluster, it keeps its promises, and comes to rest when it is left alone.
 func TestSim(t *testing.T) {
@@ -71,7 +71,11 @@ func TestSim(t *testing.T) {
 		list = append(list, s)
 	}
 	if n == 0 {
-		for s := range uint64(fixedSeeds) {
+		fixed := fixedSeeds
+		if testing.Short() {
+			fixed = shortSeeds
+		}
+		for s := range uint64(fixed) {
 			list = append(list, s+1)
 		}
 		list = append(list, rand.Uint64N(1<<32))
