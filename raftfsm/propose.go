@@ -14,6 +14,12 @@ import (
 // the disk is.
 const enqueueTimeout = 2 * time.Second
 
+// An entry waits for the crowd of the last one when that was crowdMin commands or more, and never for longer than maxPatience.
+const (
+	crowdMin    = 8
+	maxPatience = 10 * time.Millisecond
+)
+
 // The stages of a proposal. It leaves waiting once.
 const (
 	waiting   int32 = iota
@@ -102,6 +108,7 @@ func (r *Raft) mayServe() error {
 func (r *Raft) coalesce() {
 	defer close(r.coalescerDone)
 	var carried *proposal // did not fit into the last entry
+	var c crowd
 	for {
 		first := carried
 		carried = nil
@@ -115,29 +122,58 @@ func (r *Raft) coalesce() {
 			}
 		}
 		var batch []*proposal
-		batch, carried = r.gather(first)
+		batch, carried = r.gather(first, c)
 		if len(batch) > 0 {
+			start := time.Now()
 			r.commit(batch)
+			c = crowd{max(len(batch), c.size/2), time.Since(start)}
 		}
 	}
 }
 
-// idle waits for the next proposal, or returns nil when the Raft is closed. Meanwhile no entry tells the followers
-// what is committed.
-func (r *Raft) idle() *proposal {
+// idle waits for the next proposal, or returns nil when the Raft is closed.
+func (r *Raft) idle() *proposal { return r.linger(nil) }
+
+// linger waits for the next proposal, or returns nil when it is over or the Raft is closed. Meanwhile no entry tells the followers what is
+// committed.
+func (r *Raft) linger(over <-chan time.Time) *proposal {
 	r.notice.idle.Store(true)
 	r.notice.poke()
 	defer r.notice.idle.Store(false)
 	select {
 	case p := <-r.queue:
 		return p
+	case <-over:
+		return nil
 	case <-r.closing:
 		return nil
 	}
 }
 
+// crowd is what the last entry tells about the next.
+type crowd struct {
+	size int           // commands in it
+	took time.Duration // until it was applied
+}
+
+// patience is how long the next entry stays open for more. Those who were in the last one are on their way with their next command, as
+// far as they have one; an entry that closes before they are there costs the disk as much and holds little. Where there is no crowd, and
+// when it does not come back, nobody waits for it.
+func (c crowd) patience() time.Duration {
+	if c.size < crowdMin {
+		return 0
+	}
+	return min(c.took/2, maxPatience)
+}
+
 // gather takes what is waiting, as far as it fits into one entry. What it returns as left over goes first next.
-func (r *Raft) gather(first *proposal) (batch []*proposal, left *proposal) {
+func (r *Raft) gather(first *proposal, c crowd) (batch []*proposal, left *proposal) {
+	var over <-chan time.Time
+	if d := c.patience(); d > 0 {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		over = timer.C
+	}
 	size := 0
 	for p := first; ; {
 		if len(batch) > 0 && size+len(p.encoded) > cluster.MaxEntryBytes {
@@ -148,7 +184,13 @@ func (r *Raft) gather(first *proposal) (batch []*proposal, left *proposal) {
 		}
 		select {
 		case p = <-r.queue:
+			continue
 		default:
+		}
+		if over == nil || len(batch) >= c.size {
+			return batch, nil
+		}
+		if p = r.linger(over); p == nil {
 			return batch, nil
 		}
 	}
