@@ -52,8 +52,15 @@ func powerOf(p virt.Power) cluster.PowerState {
 	return cluster.PowerNoState
 }
 
-// maxReports bounds how many reports travel in one command.
-const maxReports = 512
+const (
+	// maxReports bounds how many reports travel in one command.
+	maxReports = 512
+
+	// A report waits this many times as long as the one before it took, at most maxReportPause. The first after a rest waits for nobody;
+	// under load each log entry that reports open is one that creates do not share.
+	reportShare    = 3
+	maxReportPause = 200 * time.Millisecond
+)
 
 // outbox sends reports, many in one command, until the state has them. A later report of an instance replaces an
 // earlier one that was not sent yet, except that nothing replaces the news that it is gone.
@@ -140,17 +147,16 @@ func (o *outbox) run(ctx context.Context) {
 			}
 		}
 		cmd := cluster.Command{Time: cluster.At(time.Now()), Op: &cluster.ReportInstances{Node: o.node, Reports: reports}}
+		start := time.Now()
 		_, err := o.cluster.Propose(ctx, cmd)
-		if err == nil {
-			continue
+		pause := min(reportShare*time.Since(start), maxReportPause)
+		if err != nil && ctx.Err() == nil {
+			o.log.Warn("report to the cluster", "instances", len(reports), "err", err)
+			o.giveBack(reports)
+			pause = retryAfter
 		}
-		if ctx.Err() != nil {
-			return
-		}
-		o.log.Warn("report to the cluster", "instances", len(reports), "err", err)
-		o.giveBack(reports)
 		select {
-		case <-time.After(retryAfter):
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return
 		}
