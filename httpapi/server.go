@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,6 +14,7 @@ import (
 const (
 	readHeaderTimeout = 10 * time.Second
 	bodyTime          = 30 * time.Second // for a body, unless whoever reads it says otherwise
+	stallTime         = time.Minute      // until a client takes the next piece of a reply
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 64 << 10
 	maxStreams        = 250 // HTTP/2 requests at once on one connection
@@ -87,11 +89,35 @@ func (l *limitListener) Close() error {
 	return l.Listener.Close()
 }
 
-// limitedConn gives its slot back when it is closed.
+// limitedConn gives its slot back when it is closed, and gives up on a client that does not read what it is sent: a
+// reply may take as long as a slow link needs, but each piece of it has to go out in stallTime.
 type limitedConn struct {
 	net.Conn
 	once    sync.Once
 	release func()
+	bounded atomic.Bool // whoever uses the connection has set a deadline of their own
+}
+
+// Write may be called by several goroutines, as a connection's may.
+func (c *limitedConn) Write(p []byte) (int, error) {
+	if !c.bounded.Load() {
+		if err := c.Conn.SetWriteDeadline(time.Now().Add(stallTime)); err != nil {
+			return 0, err
+		}
+	}
+	return c.Conn.Write(p)
+}
+
+// SetWriteDeadline replaces the bound on each piece, as TLS does for its farewell; the zero time brings it back.
+func (c *limitedConn) SetWriteDeadline(t time.Time) error {
+	c.bounded.Store(!t.IsZero())
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// SetDeadline does the same for both directions.
+func (c *limitedConn) SetDeadline(t time.Time) error {
+	c.bounded.Store(!t.IsZero())
+	return c.Conn.SetDeadline(t)
 }
 
 // Close may be called more than once.

@@ -77,3 +77,50 @@ func silence(t *testing.T, h http.Handler, announced string) {
 		t.Errorf("the connection stays open: %v", err)
 	}
 }
+
+// A client asks for something long and reads none of it. It is cut off after a while, and its slot is free. One that
+// reads now and then gets all of it, however long that takes.
+func TestServer_ClientsThatDoNotReadAreCutOff(t *testing.T) {
+	const pieces, piece = 10, 16 << 10
+	long := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		for range pieces {
+			if _, err := w.Write(make([]byte, piece)); err != nil {
+				return
+			}
+		}
+	})
+	for name, reads := range map[string]bool{"never": false, "now and then": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ours, theirs := net.Pipe()
+				inner := &oneConn{conns: make(chan net.Conn, 1), done: make(chan struct{})}
+				inner.conns <- theirs
+				srv := NewServer(long, nil, slog.New(slog.DiscardHandler))
+				go func() { _ = srv.Serve(LimitListener(inner, 1)) }()
+				defer srv.Close()
+				if _, err := io.WriteString(ours, "GET /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"); err != nil {
+					t.Fatal(err)
+				}
+				got := 0
+				for b := make([]byte, piece); ; {
+					if reads {
+						time.Sleep(stallTime / 2)
+					} else {
+						time.Sleep(2 * stallTime)
+					}
+					n, err := ours.Read(b)
+					got += n
+					if err == io.EOF {
+						break
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+				}
+				if all := got > pieces*piece; all != reads {
+					t.Errorf("a client that reads %s got %d bytes", name, got)
+				}
+			})
+		})
+	}
+}

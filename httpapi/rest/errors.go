@@ -28,7 +28,7 @@ const unauthorized = "The request you have made requires authentication."
 // fail does what all shapes share: it decides, logs faults of ours and sets the headers.
 func fail(w http.ResponseWriter, r *http.Request, err error, overrides map[cluster.Code]int) failure {
 	f := explain(err, overrides)
-	if f.status >= http.StatusInternalServerError && f.code != cluster.Unavailable {
+	if f.status >= http.StatusInternalServerError && f.status != http.StatusNotImplemented && f.code != cluster.Unavailable {
 		Log(r).Error("request failed", "method", r.Method, "path", r.URL.Path, "err", err)
 	}
 	switch f.status {

@@ -84,6 +84,20 @@ func TestErrors_FaultsOfOursTellTheClientOnlyTheRequestID(t *testing.T) {
 	}
 }
 
+// TestErrors_WhatIsNotThereIsNoFaultOfOurs: any client may ask for what is not built, and must not fill the log with errors.
+func TestErrors_WhatIsNotThereIsNoFaultOfOurs(t *testing.T) {
+	var log bytes.Buffer
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	defer slog.SetDefault(before)
+	err := &HTTPError{Status: http.StatusNotImplemented, Code: cluster.Invalid, Message: "no resize"}
+	for _, errs := range []Errors{NovaErrors, KeystoneErrors, GlanceErrors, NeutronErrors} {
+		if w := failWith(errs, err, "application/json"); w.Code != http.StatusNotImplemented || log.Len() > 0 {
+			t.Errorf("%T: %d, logged %s", errs, w.Code, &log)
+		}
+	}
+}
+
 // TestErrors_UnknownOutcomesAre503: a client that asks again must be told to.
 func TestErrors_UnknownOutcomesAre503(t *testing.T) {
 	for _, err := range []error{cluster.Errorf(cluster.Unavailable, "no leader"), fmt.Errorf("propose: %w", context.DeadlineExceeded), context.Canceled} {
