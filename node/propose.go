@@ -101,8 +101,15 @@ func (a *agreement) ProposeHere(ctx context.Context, c cluster.Command) (cluster
 	}
 	release := a.chooser.prepare(c.Op)
 	defer release()
-	res, err := a.raft.Propose(ctx, c)
+	res, err := a.raft.Propose(ctx, notAhead(c, time.Now()))
 	return res, notLeader(err)
+}
+
+// notAhead keeps one node's fast clock from the others. The state's time follows the fastest and never goes back, so a
+// clock that is an hour ahead would make it forget every request that it remembers, and a retry be done twice.
+func notAhead(c cluster.Command, leader time.Time) cluster.Command {
+	c.Time = min(c.Time, cluster.At(leader))
+	return c
 }
 
 // BarrierHere implements peer.Agreement.
