@@ -175,6 +175,7 @@ func (l *ledger) submit(leader *daemon, c cluster.Command) (<-chan answer, error
 	if !ok {
 		return nil, errLost
 	}
+	c.Time = min(c.Time, leader.machine.clock()) // as package node does
 	data, err := cluster.EncodeEntry([]cluster.Command{c})
 	if err != nil {
 		return nil, err

@@ -20,7 +20,7 @@ const (
 // faultKinds is how many cases hurt has.
 const faultKinds = 14
 
-// mostSkew bounds how far a clock is turned. The state takes the time of the fastest clock, and remembers requests for
+// mostSkew bounds how far a clock is turned. The state takes the time of the fastest leader, and remembers requests for
 // cluster.RequestMemory of it.
 const mostSkew = 2 * time.Minute
 
