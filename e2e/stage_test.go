@@ -20,7 +20,7 @@ const binaryEnv = "KILONOVA_BIN"
 
 const (
 	// stageTimeout bounds a whole test, its cluster's making included.
-	stageTimeout = 8 * time.Minute
+	stageTimeout = 12 * time.Minute
 	uploadLimit  = 2 * time.Minute
 	pollEvery    = 250 * time.Millisecond
 	logLines     = 40 // of each daemon, shown after a failure
