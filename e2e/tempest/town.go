@@ -162,10 +162,16 @@ func (t *town) lastWords() error {
 	return fmt.Errorf("the ends of the nodes' logs:%s", words.String())
 }
 
-// close ends the nodes, as systemd would.
+// close ends the nodes, as systemd would. One that has ended before is an error: what Tempest saw then says nothing.
 func (t *town) close() error {
 	var failed error
 	for _, p := range t.peers {
+		select {
+		case <-p.ended():
+			failed = errors.Join(failed, fmt.Errorf("%s ended before it was told to: %v", p.name, p.cmd.ProcessState))
+			continue
+		default:
+		}
 		if p.done == nil {
 			continue
 		}
