@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -120,23 +119,49 @@ func (d *disk) waitReleased() error {
 	}
 }
 
-// loopDevices returns the loop devices of the machine by their backing file.
+// loopDevices returns the loop devices of the machine by their backing file. Files that are gone, or not what they were, are not
+// among them.
 func loopDevices() (map[string]string, error) {
-	attributes, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	bound, err := filepath.Glob("/sys/block/loop*/loop")
 	if err != nil {
 		return nil, fmt.Errorf("list loop devices: %w", err)
 	}
 	loops := map[string]string{}
-	for _, a := range attributes {
-		b, err := os.ReadFile(a)
+	for _, b := range bound {
+		device := "/dev/" + filepath.Base(filepath.Dir(b))
+		file, err := backingFile(device)
 		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENXIO) {
-			continue // Released meanwhile.
+			continue // Released meanwhile, or of a file that is gone.
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read loop device: %w", err)
 		}
-		file := strings.TrimSuffix(strings.TrimSpace(string(b)), " (deleted)")
-		loops[file] = "/dev/" + filepath.Base(filepath.Dir(filepath.Dir(a)))
+		if file != "" {
+			loops[file] = device
+		}
 	}
 	return loops, nil
+}
+
+// backingFile returns the file that a loop device was given, or "" if another one now has its name. It asks the device, not sysfs:
+// the path there loses its beginning when the file was opened below a mount that has gone since, as a host's mounts do.
+func backingFile(device string) (string, error) {
+	f, err := os.Open(device)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	info, err := unix.IoctlLoopGetStatus64(int(f.Fd()))
+	if err != nil {
+		return "", fmt.Errorf("ask %s for its file: %w", device, err)
+	}
+	name := unix.ByteSliceToString(info.File_name[:])
+	var now unix.Stat_t
+	if err := unix.Stat(name, &now); err != nil {
+		return "", fmt.Errorf("look at %s: %w", name, err)
+	}
+	if now.Dev != info.Device || now.Ino != info.Inode {
+		return "", nil
+	}
+	return name, nil
 }

@@ -8,7 +8,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -97,11 +99,29 @@ func TestSweep_AfterKillOfALabWithAnOrphanedFrozenDisk(t *testing.T) {
 	sweptClean(t, dir)
 }
 
-// killedLab makes a lab in another process, kills that, and returns the lab's directory.
-func killedLab(t *testing.T, kind string) string {
+// The same, where the labs' directory is on a file system of its own, like a machine's /var: of a mount that has gone the kernel
+// tells paths without their beginning.
+func TestSweep_AfterKillOfALabOnAFileSystemOfItsOwn(t *testing.T) {
+	needRoot(t)
+	if err := os.MkdirAll(rootDir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	dir := killedLab(t, "orphaned", "unshare", "--mount", "sh", "-c", `mount --bind "$0" "$0" && exec "$1"`, rootDir)
+	for deadline := time.Now().Add(10 * time.Second); len(processesOf(dir)) > 0; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("processes %v outlived their lab", processesOf(dir))
+		}
+	}
+	sweptClean(t, dir)
+}
+
+// killedLab makes a lab in another process, started with the given command before its own, kills that, and returns the lab's
+// directory.
+func killedLab(t *testing.T, kind string, before ...string) string {
 	t.Helper()
 	needRoot(t)
-	victim := exec.Command(os.Args[0])
+	argv := append(before, os.Args[0])
+	victim := exec.Command(argv[0], argv[1:]...)
 	victim.Env = append(os.Environ(), victimEnv+"="+kind)
 	victim.Stderr = os.Stderr
 	out, err := victim.StdoutPipe()
@@ -126,6 +146,10 @@ func sweptClean(t *testing.T, dir string) {
 	if _, err := os.Stat(dir); err != nil {
 		t.Fatalf("nothing to sweep, the test proves nothing: %v", err)
 	}
+	disk, err := os.Stat(filepath.Join(dir, "host1", "disk.img"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := Sweep(); err != nil {
 		t.Fatal(err)
 	}
@@ -135,6 +159,16 @@ func sweptClean(t *testing.T, dir string) {
 	left, err := Leftovers()
 	if err != nil || strings.Contains(fmt.Sprint(left), dir) {
 		t.Errorf("after Sweep: %v, %v", left, err)
+	}
+	inode := strconv.FormatUint(disk.Sys().(*syscall.Stat_t).Ino, 10)
+	loops, err := exec.Command("losetup", "--list", "--noheadings", "--output", "BACK-INO,NAME,BACK-FILE").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(loops)) {
+		if fields := strings.Fields(line); len(fields) > 0 && fields[0] == inode {
+			t.Errorf("a loop device outlived its lab: %s", line)
+		}
 	}
 }
 
