@@ -42,24 +42,36 @@ func (c *contacts) heard(
 	}
 }
 
-// note is heard under the lock. It tells whether the follower confirmed more than before.
+// note is heard under the lock. It tells whether there may be something to tell the follower: it confirmed more than before, or is back.
 func (c *contacts) note(id raft.ServerID, req *raft.AppendEntriesRequest, accepted bool, now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := c.of[id]
 	p.last = now
-	more := false
+	more := p.commitKnown == 0 && p.index > 0 // it was away, and has to be told again
 	if index, term := confirmed(req); accepted && index > 0 && req.Term >= p.leaderTerm {
 		if req.Term > p.leaderTerm {
 			p.index, p.commitKnown = 0, 0
 		}
-		if more = index > p.index; more {
+		if index > p.index {
+			more = true
 			p.index, p.term, p.leaderTerm = index, term, req.Term
 		}
 		p.commitKnown = max(p.commitKnown, min(req.LeaderCommitIndex, index))
 	}
 	c.of[id] = p
 	return more
+}
+
+// lost notes that a follower could not be asked. If it was started anew, it has its log and does not know any more how much of it is
+// committed.
+func (c *contacts) lost(id raft.ServerID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p, ok := c.of[id]; ok {
+		p.commitKnown = 0
+		c.of[id] = p
+	}
 }
 
 // confirmed is the last entry that a follower who accepts req has in common with the leader; 0 for a heartbeat,

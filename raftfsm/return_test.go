@@ -42,3 +42,29 @@ func returningNodeCatchesUpAtOnce(t *testing.T) {
 		t.Errorf("%d of 5 returning nodes caught up late", slow)
 	}
 }
+
+// A node was started anew and missed nothing. It cannot know that, and hears it from the leader's first messages: users of the node
+// wait for it.
+func TestNotice_RestartedNodeHearsWhatIsCommitted(t *testing.T) {
+	synctest.Test(t, restartedNodeHearsWhatIsCommitted)
+}
+
+func restartedNodeHearsWhatIsCommitted(t *testing.T) {
+	l := newLab(t)
+	leader := l.grow(3)
+	for i := range 5 {
+		res := l.must(leader, project(i))
+		time.Sleep(10 * time.Second)
+		follower := l.all()[2]
+		l.stop(follower)
+		time.Sleep(300 * time.Millisecond)
+		back := l.open(3)
+		start := time.Now()
+		if err := back.WaitApplied(context.Background(), res.Index); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(start); took > 500*time.Millisecond { // a heartbeat comes at least every 300 ms
+			t.Errorf("restart %d: the newest change is seen only after %v", i, took)
+		}
+	}
+}

@@ -61,6 +61,7 @@ func (t *transport) AppendEntries(
 			t.peers.heard(id, req, resp, time.Now())
 			return nil
 		}
+		t.peers.lost(id)
 		if !errors.As(err, &away) || time.Now().After(giveUp) || !t.stream.pause(dialRetry) {
 			return err
 		}
@@ -137,6 +138,7 @@ func (p *pipeline) listen() {
 		select {
 		case f := <-p.AppendPipeline.Consumer():
 			if f.Error() != nil {
+				p.from.peers.lost(p.id)
 				_ = p.AppendPipeline.Close()
 				continue
 			}
