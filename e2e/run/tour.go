@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,6 +32,7 @@ type tour struct {
 
 	cloud *cloud.Cloud
 	via   *cloud.Node // a node that does not lead, where there is one
+	home  *cloud.Node // the node that runs the server
 }
 
 // run does the whole tour. Whatever happens, it removes what it made.
@@ -148,7 +150,13 @@ func (t *tour) createServer(ctx context.Context) error {
 	}
 	t.progress.say("after %.1f s, openstack server show:", time.Since(began).Seconds())
 	t.progress.quote(shown)
-	return nil
+	for _, n := range t.cloud.Nodes {
+		if slices.Contains(strings.Fields(shown), n.Name()) {
+			t.home = n
+			return nil
+		}
+	}
+	return fmt.Errorf("find the node of the server: none of ours is in %q", shown)
 }
 
 // waitStatus polls the server until it has the wanted status.
@@ -249,7 +257,6 @@ func (t *tour) printNext() {
 	if err != nil {
 		binary = t.binary
 	}
-	first := t.cloud.Nodes[0]
 	t.progress.say(`
 The cluster is up. In another terminal:
 
@@ -260,14 +267,14 @@ The cluster is up. In another terminal:
   openstack server list --long
   openstack --os-auth-url %s/identity/v3 server list      # any node answers
 
-Inside a host (its own processes, network and libvirt):
+Inside %s, which runs the server (its own processes, network and libvirt):
 
   nsenter -a -t %d %s node list --data-dir %s
   nsenter -a -t %d virsh list
 
 Logs of the hosts: %s/host*/log`,
-		t.cloud.CloudsFile(), cloud.CloudName, t.via.URL(), first.Host.PID(), binary, first.Host.DataDir(),
-		first.Host.PID(), t.cloud.Lab.Dir())
+		t.cloud.CloudsFile(), cloud.CloudName, t.via.URL(), t.home.Name(), t.home.Host.PID(), binary, t.home.Host.DataDir(),
+		t.home.Host.PID(), t.cloud.Lab.Dir())
 	if !t.brief {
 		t.progress.say("\nCtrl-C removes everything.")
 	}
