@@ -42,6 +42,10 @@ func startWatch(dir string, pids []int) (*watch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("try the disk: %w", err)
 	}
+	if err := os.Remove(f.Name()); err != nil { // it lives until it is closed, however this program ends
+		f.Close()
+		return nil, err
+	}
 	w := &watch{pids: pids, file: f, quit: make(chan struct{})}
 	if w.began, err = w.times(); err != nil {
 		f.Close()
@@ -76,7 +80,6 @@ func (w *watch) stop() machine {
 	close(w.quit)
 	w.wg.Wait()
 	w.file.Close()
-	os.Remove(w.file.Name())
 	m := machine{Others: othersShare(w.began, w.began)}
 	if now, err := w.times(); err == nil {
 		m.Others = othersShare(w.began, now)
