@@ -35,9 +35,13 @@ func (s *State) applyCommand(c *Command) (Result, error) {
 	if o, ok := s.t.requests.Get(c.ID); ok && c.ID != "" {
 		return s.repeated(o, c), nil
 	}
-	ids, refusal, known := s.applyClusterOp(c.Op)
-	if !known {
-		ids, refusal, known = s.applyResourceOp(c.Op)
+	var ids []string
+	var refusal *Error
+	known := false
+	for _, part := range applyParts {
+		if ids, refusal, known = part(s, c.Op); known {
+			break
+		}
 	}
 	if !known {
 		return Result{}, fmt.Errorf("%w: %T", ErrUnknownCommand, c.Op)
@@ -93,7 +97,12 @@ func (s *State) forget() {
 	}
 }
 
-// applyClusterOp and applyResourceOp are the one switch over every op, in two parts for its length.
+// applyParts are the one switch over every op, part by part for its length.
+var applyParts = [...]func(s *State, op Op) (ids []string, refusal *Error, known bool){
+	(*State).applyClusterOp,
+	(*State).applyResourceOp,
+}
+
 func (s *State) applyClusterOp(op Op) (ids []string, refusal *Error, known bool) {
 	known = true
 	switch o := op.(type) {

@@ -26,7 +26,7 @@ type Op interface {
 // Kind numbers a type of Op.
 type Kind uint16
 
-// The kinds. Append only.
+// The kinds of the first command set. Append none: the numbers that follow are in blocks, below.
 const (
 	KindInitCluster Kind = iota + 1
 	KindPutAuthority
@@ -71,10 +71,26 @@ const (
 	KindForgetInstance
 )
 
+// The kinds of later sets have their numbers written out, a block for each part of the state, so that the parts grow
+// side by side. Append to a block only.
+const (
+	// Operations of instances: 50 to 79.
+
+	// Server groups and aggregates: 80 to 99.
+
+	// Volumes: 100 to 129.
+
+	// Consoles: 130 to 139.
+
+	// Networks: 140 to 159.
+
+	// Identity and the cluster itself: 160 to 179.
+)
+
 // CommandVersion is the newest version of the command set that this build knows. Nodes say theirs in their
 // Node record; a kind is used only when every node knows it. Raise it whenever a Kind or a field with meaning
 // is added.
-const CommandVersion uint32 = 1
+const CommandVersion uint32 = 2
 
 // Result is what applying a command gave.
 type Result struct {

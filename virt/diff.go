@@ -55,6 +55,7 @@ type Tombstone struct {
 	Instance cluster.InstanceID
 	Node     cluster.NodeID
 	Epoch    uint64
+	Keep     uint64 // the epoch whose disks stay all the same; 0: none
 }
 
 // ActionKind says what to do.
@@ -86,6 +87,7 @@ type Action struct {
 	// own for remove, quarantine and report. For remove-disks it names the tombstone's epoch.
 	Stamp Stamp
 
+	Keep     uint64   // for remove-disks: the epoch whose disks stay; 0: none
 	Stop     StopMode // for stop
 	Observed Power    // the power state that led to it; PowerUnknown when there is no domain
 }
@@ -204,7 +206,7 @@ func (c *diffCase) bury() []Action {
 		actions = c.one(ActionRemove, fmt.Sprintf("its tombstone covers epoch %d", c.tomb.Epoch))
 	}
 	disks := c.one(ActionRemoveDisks, fmt.Sprintf("its tombstone covers epoch %d", c.tomb.Epoch))
-	disks[0].Stamp = Stamp{Cluster: c.cluster, Instance: c.id, Epoch: c.tomb.Epoch}
+	disks[0].Stamp, disks[0].Keep = Stamp{Cluster: c.cluster, Instance: c.id, Epoch: c.tomb.Epoch}, c.tomb.Keep
 	return append(actions, disks...)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 
 	"github.com/kilonova/kilonova/cluster"
 )
@@ -15,6 +16,9 @@ var ErrNotFound = errors.New("no such domain")
 // ErrUnavailable says that the hypervisor itself cannot be reached (libvirtd is down or does not answer
 // within its deadline). The outcome of the call is unknown; observe before acting again.
 var ErrUnavailable = errors.New("hypervisor is unavailable")
+
+// AllEpochs is an epoch that no instance reaches: RemoveDisks through it leaves nothing.
+const AllEpochs uint64 = math.MaxUint64
 
 // Driver is a hypervisor. Every method takes a deadline from ctx and returns when it passes, even when the
 // hypervisor hangs; the outcome is then unknown and the error wraps ErrUnavailable.
@@ -30,19 +34,23 @@ type Driver interface {
 	// off, and changes nothing of one that runs. An existing disk is never overwritten.
 	Build(ctx context.Context, g Guest) error
 
-	// Start powers the domain on. Starting a running domain is not an error. A domain that was not built
-	// is ErrNotFound.
-	Start(ctx context.Context, id cluster.InstanceID) error
+	// Stamp puts another stamp on a domain, running or not, and changes nothing else of it.
+	Stamp(ctx context.Context, s Stamp) error
 
-	// Stop powers the domain off and keeps its definition. Stopping one that is off is not an error.
-	Stop(ctx context.Context, id cluster.InstanceID, how StopMode) error
+	PowerControl
+	Devices
+	Disks
+	Mover
+	Inside
 
 	// Remove powers the domain off and deletes its definition. The disks stay.
 	Remove(ctx context.Context, id cluster.InstanceID) error
 
-	// RemoveDisks deletes the disks, the config drive and the console log of a removed domain. The caller
-	// holds a committed tombstone for it. A domain that is still defined is an error.
-	RemoveDisks(ctx context.Context, id cluster.InstanceID) error
+	// RemoveDisks deletes the disks of an instance that were made for one of the epochs up to and including
+	// through, except those of the epoch keep (0: none). The caller holds a committed tombstone for it. A
+	// domain that is still defined and uses one of them is an error. With the last disks go the config drive
+	// and the console log.
+	RemoveDisks(ctx context.Context, id cluster.InstanceID, through, keep uint64) error
 
 	// Console opens the guest's serial output from its beginning, or from as far back as is kept. The
 	// reader ends at the present end of the log.

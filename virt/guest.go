@@ -19,6 +19,9 @@ type Guest struct {
 	VCPUs       int
 	MemoryMiB   int64
 	Root        RootDisk
+	DiskEpoch   uint64            // the epoch for which its own disks were or are made; it names their place
+	Rescue      *RootDisk         // set: it boots from a disk made from this, and its root is its second disk
+	Disks       []Disk            // the others, in the order that the guest sees them
 	Kernel      Kernel            // zero: the disk boots by itself
 	NICs        []NIC             // in the order that the guest sees them
 	ConfigDrive map[string][]byte // path on the drive -> content; nil: no drive
@@ -28,9 +31,42 @@ type Guest struct {
 
 // RootDisk is a qcow2 overlay on a base image that stands ready on this node.
 type RootDisk struct {
+	None       bool   // the guest has no root of its own: it boots from a volume
 	Base       string // absolute path of the base image; "": an empty disk
 	BaseFormat string // "raw" or "qcow2": named, never guessed
 	SizeGiB    int64  // virtual size of the overlay; 0: that of the base image
+}
+
+// DiskID names a disk of a guest.
+type DiskID string
+
+// The disks that Build makes. Volumes have the volume's ID.
+const (
+	DiskRoot      DiskID = "root"
+	DiskSwap      DiskID = "swap"
+	DiskEphemeral DiskID = "ephemeral" // the first; the others are "ephemeral1" and so on
+	DiskRescue    DiskID = "rescue"
+)
+
+// Disk is a disk of a guest besides its root. Exactly one of Make and Path says where its data is.
+type Disk struct {
+	ID       DiskID
+	Serial   string // that the guest sees; "": none
+	Device   string // wish for the name in the guest, e.g. "vdb"; "": the next one that is free
+	Bus      string // "virtio", "scsi", ...; "": as the image's properties say
+	Make     MadeDisk
+	Path     string // a volume: absolute path of its file on this node
+	Format   string // of Path: "raw" or "qcow2"; named, never guessed
+	Boot     bool   // the guest boots from it; its Root is then left out
+	ReadOnly bool
+	Shared   bool   // several guests may write to it
+	Secret   []byte // passphrase of a LUKS volume; nil: it is not encrypted. Never in a log or an error
+}
+
+// MadeDisk is an empty disk that Build makes with the root disk and that goes with it.
+type MadeDisk struct {
+	SizeMiB int64  // 0: it is not one
+	Use     string // "swap" or "ephemeral": it is formatted so
 }
 
 // Kernel boots a guest directly, as images with kernel_id and ramdisk_id ask for.
@@ -76,4 +112,7 @@ type Domain struct {
 	Stamp  Stamp              // zero: it carries no stamp of ours
 	Power  Power
 	Reason string // why it is in that state, in the hypervisor's words
+	Saved  bool   // it is off and its memory is on disk: Start goes on from there
+	Disks  string // the IDs of its disks besides those that Build makes, sorted and joined with commas
+	NICs   string // the MACs of its cards, sorted and joined with commas
 }

@@ -20,7 +20,7 @@ func (m *machine) sweepHastily(d *daemon) {
 				continue
 			}
 			if m.driver.Remove(d.ctx, h.Domain.ID) == nil {
-				_ = m.driver.RemoveDisks(d.ctx, h.Domain.ID)
+				_ = m.driver.RemoveDisks(d.ctx, h.Domain.ID, virt.AllEpochs, 0)
 			}
 		}
 	}

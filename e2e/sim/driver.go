@@ -170,13 +170,13 @@ func (d *driver) Remove(ctx context.Context, id cluster.InstanceID) error {
 }
 
 // RemoveDisks implements virt.Driver.
-func (d *driver) RemoveDisks(ctx context.Context, id cluster.InstanceID) error {
+func (d *driver) RemoveDisks(ctx context.Context, id cluster.InstanceID, through, keep uint64) error {
 	if d.w.cfg.Bug == BugLeakedDisks {
 		return nil
 	}
 	return d.call(ctx, sim.OpRemoveDisks, id, func(ctx context.Context) error {
 		had, _ := d.Look(id)
-		err := d.Driver.RemoveDisks(ctx, id)
+		err := d.Driver.RemoveDisks(ctx, id, through, keep)
 		if now, _ := d.Look(id); had.Disks && !now.Disks {
 			d.w.disksRemoved(d.machine, had.Domain.Stamp)
 		}

@@ -138,7 +138,7 @@ func (j *job) do(ctx context.Context, a virt.Action, o *outcome) error {
 		}
 		o.known, o.domain = true, nil
 	case virt.ActionRemoveDisks:
-		if err := driver.RemoveDisks(ctx, a.ID); err != nil {
+		if err := driver.RemoveDisks(ctx, a.ID, a.Stamp.Epoch, a.Keep); err != nil {
 			return err
 		}
 		o.known, o.domain, o.gone = true, nil, &a.Stamp

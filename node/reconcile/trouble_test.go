@@ -55,9 +55,9 @@ func (d counted) Start(ctx context.Context, id cluster.InstanceID) error {
 	return d.Driver.Start(ctx, id)
 }
 
-func (d counted) RemoveDisks(ctx context.Context, id cluster.InstanceID) error {
+func (d counted) RemoveDisks(ctx context.Context, id cluster.InstanceID, through, keep uint64) error {
 	d.w.removals.Add(1)
-	return d.Driver.RemoveDisks(ctx, id)
+	return d.Driver.RemoveDisks(ctx, id, through, keep)
 }
 
 func (d counted) Domains(ctx context.Context) ([]virt.Domain, error) {

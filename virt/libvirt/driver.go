@@ -61,6 +61,7 @@ type Config struct {
 
 // Driver runs guests through one libvirtd. New makes one.
 type Driver struct {
+	virt.Refusing
 	cfg    Config
 	log    *slog.Logger
 	store  store

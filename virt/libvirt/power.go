@@ -102,7 +102,7 @@ func (d *Driver) Remove(ctx context.Context, id cluster.InstanceID) error {
 }
 
 // RemoveDisks deletes everything that the instance has below the data directory.
-func (d *Driver) RemoveDisks(ctx context.Context, id cluster.InstanceID) error {
+func (d *Driver) RemoveDisks(ctx context.Context, id cluster.InstanceID, through, keep uint64) error {
 	u, err := parseID(id)
 	if err != nil {
 		return fmt.Errorf("remove disks: %w", err)

@@ -52,6 +52,7 @@ type Config struct {
 
 // Driver is the simulated hypervisor. It implements virt.Driver.
 type Driver struct {
+	virt.Refusing
 	cfg    Config
 	events chan virt.Event
 	wake   chan struct{} // the time of the next change may have moved; never blocks, holds one
@@ -252,7 +253,7 @@ func (d *Driver) Remove(ctx context.Context, id cluster.InstanceID) error {
 }
 
 // RemoveDisks forgets the disks and the console of a domain that is no longer defined.
-func (d *Driver) RemoveDisks(ctx context.Context, id cluster.InstanceID) error {
+func (d *Driver) RemoveDisks(ctx context.Context, id cluster.InstanceID, through, keep uint64) error {
 	return d.do(ctx, OpRemoveDisks, func() error {
 		r, ok := d.records[id]
 		if !ok {

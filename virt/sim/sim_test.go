@@ -148,7 +148,7 @@ func TestRemove_DisksStayUntilTheyAreRemoved(t *testing.T) {
 	d := open(t, sim.Config{})
 	ctx := t.Context()
 	must(t, d.Build(ctx, guest(vm)), d.Start(ctx, vm))
-	if err := d.RemoveDisks(ctx, vm); err == nil {
+	if err := d.RemoveDisks(ctx, vm, virt.AllEpochs, 0); err == nil {
 		t.Fatal("disks of a defined domain were removed")
 	}
 	must(t, d.Remove(ctx, vm), d.Remove(ctx, vm))
@@ -169,7 +169,7 @@ func TestRemove_DisksStayUntilTheyAreRemoved(t *testing.T) {
 	if strings.Contains(console(t, d, vm), "99 GiB") {
 		t.Error("the disk was made anew")
 	}
-	must(t, d.Remove(ctx, vm), d.RemoveDisks(ctx, vm), d.RemoveDisks(ctx, vm))
+	must(t, d.Remove(ctx, vm), d.RemoveDisks(ctx, vm, virt.AllEpochs, 0), d.RemoveDisks(ctx, vm, virt.AllEpochs, 0))
 	if _, err := d.Console(ctx, vm); !errors.Is(err, virt.ErrNotFound) {
 		t.Errorf("console of nothing: %v", err)
 	}
@@ -197,7 +197,7 @@ func TestNew_FindsTheDomainsOfAKilledDaemon(t *testing.T) {
 	if fmt.Sprint(before) != fmt.Sprint(after) {
 		t.Fatalf("before the kill %v\nafter it %v", before, after)
 	}
-	must(t, again.Remove(ctx, vm), again.RemoveDisks(ctx, vm))
+	must(t, again.Remove(ctx, vm), again.RemoveDisks(ctx, vm, virt.AllEpochs, 0))
 	third := open(t, sim.Config{File: file})
 	if p := power(t, third, vm); p != -1 {
 		t.Errorf("the removed domain is back: %v", p)

@@ -135,7 +135,7 @@ func buildHostileText(s *story) {
 			s.Errorf("%.40q became part of the domain's name: %.80q", text, d.Name)
 		}
 		s.must("remove", s.Driver.Remove(s.ctx, id))
-		s.must("remove disks", s.Driver.RemoveDisks(s.ctx, id))
+		s.must("remove disks", s.Driver.RemoveDisks(s.ctx, id, virt.AllEpochs, 0))
 	}
 }
 
@@ -177,7 +177,7 @@ func stopByButton(s *story) {
 
 func removeMissing(s *story) {
 	s.must("remove", s.Driver.Remove(s.ctx, newID()))
-	s.must("remove disks", s.Driver.RemoveDisks(s.ctx, newID()))
+	s.must("remove disks", s.Driver.RemoveDisks(s.ctx, newID(), virt.AllEpochs, 0))
 }
 
 // The instance moved away. Its domain goes, but its disk is kept until a tombstone says otherwise: it may be
@@ -203,13 +203,13 @@ func removeRunning(s *story) {
 
 func removeDisks(s *story) {
 	id := s.built()
-	if err := s.Driver.RemoveDisks(s.ctx, id); err == nil {
+	if err := s.Driver.RemoveDisks(s.ctx, id, virt.AllEpochs, 0); err == nil {
 		s.Error("the disks of a defined domain were removed")
 	}
 	s.fingerprint(id)
 	s.must("remove", s.Driver.Remove(s.ctx, id))
 	for range 2 {
-		s.must("remove disks", s.Driver.RemoveDisks(s.ctx, id))
+		s.must("remove disks", s.Driver.RemoveDisks(s.ctx, id, virt.AllEpochs, 0))
 		if s.Disk != nil && s.Disk(s.T, id) != "" {
 			s.Error("the disk is still there")
 		}
@@ -227,7 +227,7 @@ func hostileIDs(s *story) {
 			"build":        s.Driver.Build(s.ctx, g),
 			"start":        s.Driver.Start(s.ctx, id),
 			"stop":         s.Driver.Stop(s.ctx, id, virt.Destroy),
-			"remove disks": s.Driver.RemoveDisks(s.ctx, id),
+			"remove disks": s.Driver.RemoveDisks(s.ctx, id, virt.AllEpochs, 0),
 		} {
 			if err == nil {
 				s.Errorf("%s %q: was accepted", act, id)
@@ -273,7 +273,7 @@ func cycle(ctx context.Context, d virt.Driver, g virt.Guest) error {
 		func() error { return d.Start(ctx, id) },
 		func() error { return d.Stop(ctx, id, virt.Destroy) },
 		func() error { return d.Remove(ctx, id) },
-		func() error { return d.RemoveDisks(ctx, id) },
+		func() error { return d.RemoveDisks(ctx, id, virt.AllEpochs, 0) },
 	} {
 		if err := act(); err != nil {
 			return err

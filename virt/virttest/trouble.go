@@ -43,7 +43,7 @@ func (s *story) leaveAlone(stamp virt.Stamp) {
 		"start":        s.Driver.Start(s.ctx, id),
 		"stop":         s.Driver.Stop(s.ctx, id, virt.Destroy),
 		"remove":       s.Driver.Remove(s.ctx, id),
-		"remove disks": s.Driver.RemoveDisks(s.ctx, id),
+		"remove disks": s.Driver.RemoveDisks(s.ctx, id, virt.AllEpochs, 0),
 	} {
 		if err == nil {
 			s.Errorf("%s: was carried out on a domain that is not ours", act)
@@ -191,7 +191,7 @@ func console(s *story) {
 	if !bytes.Contains(s.readConsole(id), []byte(s.Prints)) {
 		s.Error("the log went with the domain")
 	}
-	s.must("remove disks", s.Driver.RemoveDisks(s.ctx, id))
+	s.must("remove disks", s.Driver.RemoveDisks(s.ctx, id, virt.AllEpochs, 0))
 	_, err := s.Driver.Console(s.ctx, id)
 	s.errorIs("console of a removed guest", err, virt.ErrNotFound)
 }
