@@ -75,7 +75,7 @@ func whyHost(r *Request, s subject) string {
 
 func whyAvoid(r *Request, s subject) string {
 	if slices.Contains(r.Avoid, s.node.ID) {
-		return "was tried before"
+		return "is ruled out"
 	}
 	return ""
 }

@@ -20,7 +20,7 @@ type Request struct {
 	Host      string           // only the node of this name; "": any
 	Forced    bool             // with Host: every filter but capacity is left out, as for Nova's "zone:host"
 	Holders   []cluster.NodeID // nodes that have the image already
-	Avoid     []cluster.NodeID // nodes that were tried and refused
+	Avoid     []cluster.NodeID // nodes that are ruled out: they were tried, or the instance shall leave them
 
 	needs needs
 	key   string // equal for two requests whose needs are
