@@ -1,10 +1,8 @@
 package identity
 
 import (
-	"context"
 	"encoding/json"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -25,56 +23,6 @@ func TestPassword_HashesVerifyAndDiffer(t *testing.T) {
 	for _, bad := range []string{"", strings.Repeat("x", maxPassword+1)} {
 		if _, err := HashPassword(bad); cluster.CodeOf(err) != cluster.Invalid {
 			t.Errorf("%d bytes gave %v", len(bad), err)
-		}
-	}
-}
-
-// TestGate_AFloodOfLoginsIsTurnedAway: more logins arrive than can be hashed soon. The first ones are served, and the rest is
-// told so at once instead of filling the memory.
-func TestGate_AFloodOfLoginsIsTurnedAway(t *testing.T) {
-	g := newGate()
-	release := make(chan struct{})
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	running, most, turned := 0, 0, 0
-	for range 3 * hashesWaiting {
-		wg.Go(func() {
-			err := g.pass(context.Background(), func() {
-				mu.Lock()
-				running++
-				most = max(most, running)
-				mu.Unlock()
-				<-release
-				mu.Lock()
-				running--
-				mu.Unlock()
-			})
-			if err != nil {
-				mu.Lock()
-				turned++
-				mu.Unlock()
-			}
-		})
-	}
-	time.Sleep(50 * time.Millisecond)
-	close(release)
-	wg.Wait()
-	if most > hashesAtOnce || turned < 2*hashesWaiting-hashesAtOnce {
-		t.Errorf("%d at once, %d turned away", most, turned)
-	}
-}
-
-// TestGate_ACallerThatLeavesFreesItsPlace: a client hangs up while it waits.
-func TestGate_ACallerThatLeavesFreesItsPlace(t *testing.T) {
-	g := newGate()
-	if err := g.slots.Acquire(t.Context(), hashesAtOnce); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	for range 10 * hashesWaiting {
-		if err := g.pass(ctx, func() { t.Error("hashed") }); err == nil || err == errBusy {
-			t.Fatalf("got %v", err)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package identity
 
 import (
-	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
@@ -231,7 +230,7 @@ func (s *server) provePassword(r *http.Request, view *cluster.View, ref *userRef
 	if err := s.limiter.allow(who, time.Now()); err != nil {
 		return nil, err
 	}
-	ok, err := s.checkPassword(r.Context(), u, ref.Password)
+	ok, err := s.gate.check(r.Context(), who, u, ref.Password)
 	switch {
 	case err != nil:
 		return nil, err
@@ -244,16 +243,6 @@ func (s *server) provePassword(r *http.Request, view *cluster.View, ref *userRef
 	s.limiter.passed(who)
 	return u, nil
 }
-
-// checkPassword bounds how long a login may wait for its turn.
-func (s *server) checkPassword(ctx context.Context, u *cluster.User, password string) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, hashPatience)
-	defer cancel()
-	return s.gate.check(ctx, u, password)
-}
-
-// hashPatience is how long a request may wait for its password to be hashed.
-const hashPatience = 10 * time.Second
 
 func (s *server) proveToken(view *cluster.View, token string, p *proof) (*cluster.User, error) {
 	c, err := s.tokens.read(view, token)

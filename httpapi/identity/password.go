@@ -1,20 +1,15 @@
 package identity
 
 import (
-	"context"
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/base64"
 	"fmt"
-	"net/http"
 	"strings"
-	"sync/atomic"
 
 	"golang.org/x/crypto/argon2"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/kilonova/kilonova/cluster"
-	"github.com/kilonova/kilonova/httpapi/rest"
 )
 
 // The cost of a password hash: OWASP's second choice for argon2id, which needs little memory.
@@ -32,9 +27,6 @@ const (
 	maxHashBytes = 64
 
 	maxPassword = 4096 // bytes; Keystone's max_password_length
-
-	hashesAtOnce  = 2  // 19 MiB each
-	hashesWaiting = 64 // about a second's work
 )
 
 // HashPassword gives the PHC string of a password (argon2id). It takes some tens of milliseconds and 19 MiB.
@@ -92,50 +84,3 @@ func (p phc) matches(password string) bool {
 
 // nobody is the hash of a password that nobody has: it makes an unknown user cost as much as a known one.
 var nobody = phc{memoryKiB: argonMemoryKiB, passes: argonPasses, lanes: argonLanes, salt: make([]byte, saltBytes), hash: make([]byte, hashBytes)}
-
-// gate lets few hash at once and few more wait.
-type gate struct {
-	slots   *semaphore.Weighted
-	waiting atomic.Int64
-}
-
-func newGate() *gate { return &gate{slots: semaphore.NewWeighted(hashesAtOnce)} }
-
-var errBusy = &rest.HTTPError{Status: http.StatusTooManyRequests, Message: "Too many authentications are under way. Try again later."}
-
-func (g *gate) pass(ctx context.Context, hash func()) error {
-	if g.waiting.Add(1) > hashesWaiting+hashesAtOnce {
-		g.waiting.Add(-1)
-		return errBusy
-	}
-	defer g.waiting.Add(-1)
-	if err := g.slots.Acquire(ctx, 1); err != nil {
-		return fmt.Errorf("wait to hash a password: %w", err)
-	}
-	defer g.slots.Release(1)
-	hash()
-	return nil
-}
-
-// check compares a password with a user's; u may be nil. It takes as long whether it is right, wrong, or nobody's.
-func (g *gate) check(ctx context.Context, u *cluster.User, password string) (bool, error) {
-	p, known := nobody, false
-	if u != nil && u.PasswordHash != "" {
-		parsed, err := parsePHC(u.PasswordHash)
-		if err != nil {
-			return false, err
-		}
-		p, known = parsed, true
-	}
-	ok := false
-	err := g.pass(ctx, func() { ok = len(password) <= maxPassword && p.matches(password) })
-	return ok && known, err
-}
-
-// hash is HashPassword within the gate.
-func (g *gate) hash(ctx context.Context, password string) (phc string, err error) {
-	if passErr := g.pass(ctx, func() { phc, err = HashPassword(password) }); passErr != nil {
-		return "", passErr
-	}
-	return phc, err
-}
