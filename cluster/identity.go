@@ -37,6 +37,7 @@ type User struct {
 	PasswordHash   string            `json:"password_hash,omitempty"` // PHC string; "": no password, cannot log in with one
 	PasswordSet    Time              `json:"password_set,omitempty"`  // tokens issued before are void
 	Extra          map[string]string `json:"extra,omitempty"`
+	TokensSince    Time              `json:"tokens_since,omitempty"` // tokens issued before are void, also when a user is enabled again
 }
 
 // Role is a name for what its holder may do.

@@ -89,6 +89,14 @@ func TestToken_EndsWithWhatItStandsFor(t *testing.T) {
 		"user disabled": func(a *api) {
 			a.want(http.StatusOK, "PATCH", "/v3/users/"+string(a.Users["demo"]), a.admin(), `{"user":{"enabled":false}}`)
 		},
+		"user disabled and enabled again": func(a *api) {
+			path := "/v3/users/" + string(a.Users["demo"])
+			a.want(http.StatusOK, "PATCH", path, a.admin(), `{"user":{"enabled":false}}`)
+			a.want(http.StatusOK, "PATCH", path, a.admin(), `{"user":{"enabled":true}}`)
+			if !a.works(a.demo()) {
+				a.t.Error("a token got since does not work")
+			}
+		},
 		"user deleted": func(a *api) { a.Must(&cluster.DeleteUser{ID: a.Users["demo"]}) },
 		"project disabled": func(a *api) {
 			a.want(http.StatusOK, "PATCH", "/v3/projects/"+string(a.Projs["demo"]), a.admin(), `{"project":{"enabled":false}}`)

@@ -83,7 +83,9 @@ func (u *userInput) apply(to *cluster.User, hash string, now cluster.Time) error
 	put(&to.Description, u.Description)
 	put(&to.Email, u.Email)
 	if u.Enabled != nil {
-		to.Disabled = !*u.Enabled
+		if to.Disabled = !*u.Enabled; to.Disabled {
+			to.TokensSince = now + 1 // those of this very moment are void, too
+		}
 	}
 	if u.DefaultProject != nil {
 		to.DefaultProject = cluster.ProjectID(*u.DefaultProject)

@@ -44,8 +44,8 @@ func hold(view *cluster.View, c *claims, now cluster.Time) (*holding, error) {
 	if h.user, ok = view.User(c.User); !ok || h.user.Disabled {
 		return nil, refuse("user is gone or disabled")
 	}
-	if h.user.PasswordSet > c.Issued {
-		return nil, refuse("user has a new password since")
+	if h.user.PasswordSet > c.Issued || h.user.TokensSince > c.Issued {
+		return nil, refuse("user has a new password, or was disabled, since")
 	}
 	if c.Cred != "" {
 		if h.cred, ok = view.Credential(c.Cred); !ok || h.cred.User != c.User || h.cred.Project != c.Project {
