@@ -18,7 +18,10 @@ type section struct {
 	put   func(s *State, record any) // one record that each gave
 }
 
-// The sections, in their order in a snapshot. Append only; the numbers are never reused.
+// optional tells whether a snapshot leaves the section out when it has no records.
+func (s *section) optional() bool { return s.id > lastFirstSection }
+
+// The sections, in their order in a snapshot, which is that of their numbers. The numbers are never reused.
 var sections = [...]section{
 	single(1, func(t *tables) *meta { return &t.meta }, func(s *State, m *meta) { s.t.meta = *m }),
 	single(2, func(t *tables) *Authority { return t.authority }, func(s *State, a *Authority) { s.t.authority = a }),

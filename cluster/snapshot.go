@@ -16,13 +16,18 @@ import (
 // A snapshot is a stream: the magic, the layout's version, the sections, an end mark and the SHA-256 of all that
 // came before. A section is its number, how many records it has, and the records, each with its length before
 // it. Numbers are big-endian, records are CBOR as in the log. Only what cannot be worked out is written: indexes,
-// allocations and usage are made anew. One state has exactly one stream, so its digest is the state's.
+// allocations and usage are made anew. The sections that the first builds had are always there; a later one is only
+// when it has records, so a snapshot that was written before there was such a section is read as if it were empty. One
+// state has exactly one stream, so its digest is the state's.
 const (
 	snapshotMagic   = "kilonova state\n\x00"
 	snapshotVersion = uint32(1)
 
 	// maxRecordBytes is far above the largest record: what a command can make is bounded by MaxCommandBytes.
 	maxRecordBytes = 2 * MaxCommandBytes
+
+	// lastFirstSection is the last of the sections that every snapshot has.
+	lastFirstSection = 23
 
 	snapshotBuffer = 32 << 10
 )
@@ -52,6 +57,9 @@ func (v *View) write(out *recordWriter) (Hash, error) {
 	out.number(uint64(snapshotVersion), 4)
 	for i := range sections {
 		sec := &sections[i]
+		if sec.optional() && sec.count(&v.t) == 0 {
+			continue
+		}
 		out.number(uint64(sec.id), 1)
 		out.number(uint64(sec.count(&v.t)), 8)
 		sec.each(&v.t, func(record any) bool { return out.record(record) })
@@ -151,30 +159,42 @@ func (in *recordReader) state() (*State, error) {
 		return nil, fmt.Errorf("%w: layout %d; this build knows %d", ErrUnknownCommand, version, snapshotVersion)
 	}
 	s := NewState()
+	next, err := in.number(1)
 	for i := range sections {
-		if err := in.section(&sections[i], s); err != nil {
+		if err != nil {
 			return nil, err
 		}
+		sec := &sections[i]
+		switch {
+		case next == uint64(sec.id):
+			if err := in.section(sec, s); err != nil {
+				return nil, err
+			}
+			next, err = in.number(1)
+		case !sec.optional():
+			return nil, fmt.Errorf("%w: section %d where %d should be", ErrCorrupt, next, sec.id)
+		}
 	}
-	if end, err := in.number(1); err != nil || end != endOfSections {
-		return nil, fmt.Errorf("%w: no end mark behind the last section: %w", ErrCorrupt, err)
+	switch {
+	case err != nil:
+		return nil, err
+	case next > uint64(sections[len(sections)-1].id):
+		return nil, fmt.Errorf("%w: section %d", ErrUnknownCommand, next)
+	case next != endOfSections:
+		return nil, fmt.Errorf("%w: section %d where none should be", ErrCorrupt, next)
 	}
 	s.forgetFeed()
 	return s, in.finish()
 }
 
-// section reads one section into the state.
+// section reads one section, whose number was read, into the state.
 func (in *recordReader) section(sec *section, s *State) error {
-	id, err := in.number(1)
-	if err != nil {
-		return err
-	}
-	if id != uint64(sec.id) {
-		return fmt.Errorf("%w: section %d where %d should be", ErrCorrupt, id, sec.id)
-	}
 	count, err := in.number(8)
 	if err != nil {
 		return err
+	}
+	if count == 0 && sec.optional() {
+		return fmt.Errorf("%w: section %d is there without records", ErrCorrupt, sec.id)
 	}
 	for n := range count {
 		b, err := in.record()
