@@ -48,17 +48,17 @@ func createOverlay(ctx context.Context, path, base string, baseFormat Format, si
 	if !writable(baseFormat) {
 		return fmt.Errorf("a base image in format %q is not supported", baseFormat)
 	}
-	under, err := Stat(ctx, base, baseFormat)
+	under, err := baseSize(base, baseFormat)
 	if err != nil {
 		return err
 	}
 	if sizeBytes == 0 {
-		sizeBytes = under.VirtualSize
+		sizeBytes = under
 	}
-	if sizeBytes < under.VirtualSize {
-		return fmt.Errorf("%d bytes are less than the base image's %d", sizeBytes, under.VirtualSize)
+	if sizeBytes < under {
+		return fmt.Errorf("%d bytes are less than the base image's %d", sizeBytes, under)
 	}
-	return create(ctx, path, sizeBytes, "-F", string(baseFormat), "-b", base)
+	return create(ctx, path, sizeBytes, base, baseFormat)
 }
 
 // CreateEmpty makes a qcow2 file at path that reads as zeros. If path exists, the error wraps fs.ErrExist and
@@ -66,7 +66,7 @@ func createOverlay(ctx context.Context, path, base string, baseFormat Format, si
 func CreateEmpty(ctx context.Context, path string, sizeBytes int64) error {
 	err := checkPaths(path)
 	if err == nil {
-		err = create(ctx, path, sizeBytes)
+		err = create(ctx, path, sizeBytes, "", "")
 	}
 	if err != nil {
 		return fmt.Errorf("create disk %s: %w", path, err)
@@ -74,14 +74,25 @@ func CreateEmpty(ctx context.Context, path string, sizeBytes int64) error {
 	return nil
 }
 
-func create(ctx context.Context, path string, sizeBytes int64, options ...string) error {
-	if err := checkSize(sizeBytes); err != nil {
+// sector is the unit in which guests see disks, in bytes.
+const sector = 512
+
+// create writes a qcow2 image that holds nothing. Like qemu-img, it rounds the size up to whole sectors.
+func create(ctx context.Context, path string, sizeBytes int64, base string, baseFormat Format) error {
+	if err := errors.Join(ctx.Err(), checkSize(sizeBytes)); err != nil {
+		return err
+	}
+	image, err := qcow2Image((sizeBytes+sector-1)/sector*sector, base, baseFormat)
+	if err != nil {
 		return err
 	}
 	return whole(path, func(temp string) error {
-		args := append([]string{"create", "-q", "-f", string(QCOW2)}, options...)
-		_, err := run(ctx, quick, append(args, "--", temp, strconv.FormatInt(sizeBytes, 10))...)
-		return err
+		f, err := os.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, diskMode)
+		if err != nil {
+			return err
+		}
+		_, err = f.Write(image)
+		return errors.Join(err, f.Close())
 	})
 }
 

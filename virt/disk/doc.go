@@ -1,4 +1,4 @@
-// Package disk makes and changes the disk files of guests with qemu-img.
+// Package disk makes and changes the disk files of guests: empty ones and overlays by itself, the rest with qemu-img.
 //
 // What it promises: a file appears under its final name whole and synced, or not at all, and an existing file
 // is never overwritten. Formats are always named, never guessed. Every qemu-img runs with a limit on its

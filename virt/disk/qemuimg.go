@@ -39,14 +39,31 @@ const (
 // killDelay is how long the pipes of a killed run may stay open.
 const killDelay = 2 * time.Second
 
-// run runs qemu-img under limits and gives what it printed. prlimit sets them before qemu-img begins, and
-// becomes it, so that a kill reaches it.
+// program is one that is run, and the Debian package that has it.
+type program struct{ name, debianPackage string }
+
+var (
+	qemuImg = program{"qemu-img", "qemu-utils"}
+	mkfs    = program{"mkfs.ext4", "e2fsprogs"}
+)
+
+// run runs qemu-img under limits and gives what it printed.
 func run(ctx context.Context, l limits, args ...string) ([]byte, error) {
+	out, err := runProgram(ctx, qemuImg, l, args...)
+	if err != nil && len(args) > 0 && !errors.Is(err, ErrNoTool) {
+		return nil, fmt.Errorf("%s: %w", args[0], err)
+	}
+	return out, err
+}
+
+// runProgram runs a program under limits and gives what it printed. prlimit sets them before the program begins,
+// and becomes it, so that a kill reaches it.
+func runProgram(ctx context.Context, p program, l limits, args ...string) ([]byte, error) {
 	prlimit, err := find("prlimit", "util-linux")
 	if err != nil {
 		return nil, err
 	}
-	qemuImg, err := find("qemu-img", "qemu-utils")
+	path, err := find(p.name, p.debianPackage)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +73,7 @@ func run(ctx context.Context, l limits, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, prlimit, append([]string{
 		"--as=" + strconv.Itoa(maxAddressSpace),
 		"--cpu=" + strconv.Itoa(int(l.cpu.Seconds())),
-		"--core=0", "--", qemuImg}, args...)...)
+		"--core=0", "--", path}, args...)...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	cmd.WaitDelay = killDelay
 	out, complaint := &bounded{max: maxOutput}, &bounded{max: maxComplain}
@@ -64,11 +81,11 @@ func run(ctx context.Context, l limits, args ...string) ([]byte, error) {
 	err = cmd.Run()
 	switch {
 	case ctx.Err() != nil:
-		return nil, fmt.Errorf("qemu-img %s: %w", args[0], ctx.Err())
+		return nil, fmt.Errorf("%s: %w", p.name, ctx.Err())
 	case err != nil:
-		return nil, explain(args[0], err, string(complaint.kept))
+		return nil, explain(p.name, err, string(complaint.kept))
 	case out.over:
-		return nil, fmt.Errorf("qemu-img %s: it printed more than %d bytes", args[0], maxOutput)
+		return nil, fmt.Errorf("%s: it printed more than %d bytes", p.name, maxOutput)
 	}
 	return out.kept, nil
 }
@@ -82,23 +99,23 @@ func find(program, debianPackage string) (string, error) {
 }
 
 // explain turns the end of a failed run into an error that says what happened.
-func explain(verb string, err error, complaint string) error {
-	complaint = strings.TrimPrefix(strings.Join(strings.Fields(complaint), " "), "qemu-img: ")
+func explain(name string, err error, complaint string) error {
+	complaint = strings.TrimPrefix(strings.Join(strings.Fields(complaint), " "), name+": ")
 	if strings.Contains(complaint, syscall.ENOSPC.Error()) || strings.Contains(complaint, "No space left on device") {
-		return fmt.Errorf("qemu-img %s: %s: %w", verb, complaint, syscall.ENOSPC)
+		return fmt.Errorf("%s: %s: %w", name, complaint, syscall.ENOSPC)
 	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 			if s := status.Signal(); s == syscall.SIGXCPU || s == syscall.SIGKILL {
-				return fmt.Errorf("qemu-img %s: it used up its processor time or was killed: %s %w", verb, complaint, err)
+				return fmt.Errorf("%s: it used up its processor time or was killed: %s %w", name, complaint, err)
 			}
 		}
 	}
 	if complaint == "" {
-		return fmt.Errorf("qemu-img %s: %w", verb, err)
+		return fmt.Errorf("%s: %w", name, err)
 	}
-	return fmt.Errorf("qemu-img %s: %s (%w)", verb, complaint, err)
+	return fmt.Errorf("%s: %s (%w)", name, complaint, err)
 }
 
 // bounded keeps the beginning of what is written to it.

@@ -1,0 +1,136 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Extent is a range of a file that holds data, in bytes.
+type Extent struct{ Offset, Length int64 }
+
+// maxExtents bounds the list of Extents: of a file that is torn into more, neighbours are taken together, and the
+// holes between them count as data.
+const maxExtents = 1 << 16
+
+// Extents lists the parts of an open file that may hold data, ascending; the rest reads as zeros. The position in
+// the file moves.
+func Extents(f *os.File) ([]Extent, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	list := []Extent{}
+	for at := int64(0); at < info.Size(); {
+		from, err := unix.Seek(int(f.Fd()), at, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("find data in %s: %w", f.Name(), err)
+		}
+		to, err := unix.Seek(int(f.Fd()), from, unix.SEEK_HOLE)
+		if err != nil {
+			return nil, fmt.Errorf("find holes in %s: %w", f.Name(), err)
+		}
+		list = append(list, Extent{from, to - from})
+		if len(list) == maxExtents {
+			list = pairs(list)
+		}
+		at = to
+	}
+	return list, nil
+}
+
+// pairs joins every two neighbours.
+func pairs(l []Extent) []Extent {
+	out := l[:0]
+	for i := 0; i+1 < len(l); i += 2 {
+		out = append(out, Extent{l[i].Offset, l[i+1].Offset + l[i+1].Length - l[i].Offset})
+	}
+	return out
+}
+
+// copyBlock is how much is copied between two looks at the context, in bytes.
+const copyBlock = 1 << 20
+
+// WriteSparse makes a file at path of so many bytes, with the extents of from in it, and holes elsewhere. In one
+// step: path is complete or absent. If it exists, the error wraps fs.ErrExist and the file is left alone. then, if
+// not nil, changes the file before it gets its name.
+func WriteSparse(ctx context.Context, path string, bytes int64, from io.ReaderAt, extents []Extent, then func(temp string) error) error {
+	err := errors.Join(checkPaths(path), checkExtents(bytes, extents))
+	if err == nil {
+		err = whole(path, func(temp string) error {
+			if err := fillSparse(ctx, temp, bytes, from, extents); err != nil || then == nil {
+				return err
+			}
+			return then(temp)
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("copy disk to %s: %w", path, err)
+	}
+	return nil
+}
+
+// checkExtents refuses what is no ascending list within the file: it may come from another node.
+func checkExtents(bytes int64, extents []Extent) error {
+	if bytes <= 0 || bytes > MaxSize {
+		return fmt.Errorf("a file of %d bytes: want 1 to %d", bytes, int64(MaxSize))
+	}
+	at := int64(0)
+	for _, e := range extents {
+		if e.Offset < at || e.Length <= 0 || e.Length > bytes || e.Offset > bytes-e.Length {
+			return fmt.Errorf("extent of %d bytes at %d of %d is out of order or range", e.Length, e.Offset, bytes)
+		}
+		at = e.Offset + e.Length
+	}
+	return nil
+}
+
+func fillSparse(ctx context.Context, temp string, bytes int64, from io.ReaderAt, extents []Extent) error {
+	f, err := os.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, diskMode)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Truncate(bytes); err != nil {
+		return err
+	}
+	for _, e := range extents {
+		for done := int64(0); done < e.Length; done += copyBlock {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			part := io.NewSectionReader(from, e.Offset+done, min(copyBlock, e.Length-done))
+			n, err := io.Copy(io.NewOffsetWriter(f, e.Offset+done), part)
+			if err == nil && n < part.Size() {
+				err = io.ErrUnexpectedEOF
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return f.Close()
+}
+
+// Rebase writes into a qcow2 file which base image lies under it. The new one must hold the same bytes as the old
+// one did: nothing of the guest's data is looked at. The file must not be in use.
+func Rebase(ctx context.Context, path, base string, baseFormat Format) error {
+	err := checkPaths(path, base)
+	if err == nil && !writable(baseFormat) {
+		err = fmt.Errorf("a base image in format %q is not supported", baseFormat)
+	}
+	if err == nil {
+		_, err = run(ctx, quick, "rebase", "-q", "-u", "-f", string(QCOW2), "-F", string(baseFormat), "-b", base, "--", path)
+	}
+	if err != nil {
+		return fmt.Errorf("rebase %s: %w", path, err)
+	}
+	return nil
+}
