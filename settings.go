@@ -47,7 +47,7 @@ func (s *settings) addFlags(cmd *cobra.Command) {
 	f.DurationVar(&s.cfg.TokenLife, "token-life", s.cfg.TokenLife, "how long API tokens last")
 	f.Uint64Var(&s.cfg.SnapshotEvery, "snapshot-entries", 0, "entries of the log from one snapshot of the state to the next (default 8192)")
 	f.StringVar(&s.logLevel, "log-level", "info", "debug, info, warn or error")
-	f.StringArrayVar(&s.bridges, "bridge", nil, "provider network and its Linux bridge, e.g. lan=br0; may be given more than once")
+	f.StringArrayVar(&s.bridges, "bridge", nil, "provider network and its Linux bridge, e.g. lan=br0; lan=br0,open lets members make networks on it; may be given more than once")
 	h := &s.cfg.Hypervisor
 	f.StringVar(&h.Driver, "driver", h.Driver, "hypervisor driver: libvirt, or sim for a simulated one")
 	f.StringVar(&h.VirtType, "virt-type", h.VirtType, "auto, kvm or qemu; auto proves KVM before it trusts it")
@@ -81,7 +81,7 @@ func (s *settings) config(cmd *cobra.Command) (node.Config, error) {
 		return s.cfg, fmt.Errorf("--api-tls %q is not on or off", s.apiTLS)
 	}
 	var err error
-	if s.cfg.Bridges, err = parseBridges(s.bridges); err != nil {
+	if s.cfg.Bridges, s.cfg.Open, err = parseBridges(s.bridges); err != nil {
 		return s.cfg, err
 	}
 	if s.cfg.Log, err = newLogger(s.logLevel); err != nil {
@@ -90,23 +90,30 @@ func (s *settings) config(cmd *cobra.Command) (node.Config, error) {
 	return s.cfg, nil
 }
 
-// parseBridges reads label=bridge pairs.
-func parseBridges(pairs []string) (map[string]string, error) {
-	var out map[string]string
+// openBridge is what stands behind a bridge that members may make networks on.
+const openBridge = "open"
+
+// parseBridges reads LABEL=BRIDGE[,open] pairs: the bridges, and the labels that are open.
+func parseBridges(pairs []string) (bridges map[string]string, open []string, err error) {
 	for _, pair := range pairs {
-		label, bridge, ok := strings.Cut(pair, "=")
-		if !ok || label == "" || bridge == "" || len(bridge) > 15 || strings.ContainsAny(bridge, "/ ") {
-			return nil, fmt.Errorf("--bridge %q is not NETWORK=BRIDGE, e.g. lan=br0", pair)
+		label, rest, ok := strings.Cut(pair, "=")
+		bridge, option, optioned := strings.Cut(rest, ",")
+		if !ok || label == "" || bridge == "" || len(bridge) > 15 || strings.ContainsAny(bridge, "/ ") || optioned && option != openBridge {
+			return nil, nil, fmt.Errorf("--bridge %q is not NETWORK=BRIDGE or NETWORK=BRIDGE,open, e.g. lan=br0", pair)
 		}
-		if out == nil {
-			out = map[string]string{}
+		if bridges == nil {
+			bridges = map[string]string{}
 		}
-		if old, twice := out[label]; twice && old != bridge {
-			return nil, fmt.Errorf("--bridge names two bridges for %s: %s and %s", label, old, bridge)
+		if old, twice := bridges[label]; twice && (old != bridge || optioned != slices.Contains(open, label)) {
+			return nil, nil, fmt.Errorf("--bridge says two things of %s: %s and %s", label, old, rest)
 		}
-		out[label] = bridge
+		bridges[label] = bridge
+		if optioned && !slices.Contains(open, label) {
+			open = append(open, label)
+		}
 	}
-	return out, nil
+	slices.Sort(open)
+	return bridges, open, nil
 }
 
 // notSettings are flags that neither a variable nor the file sets.
@@ -215,9 +222,22 @@ func fromEnv(f *pflag.Flag) (values []string, name string) {
 	case v == "":
 		return nil, name
 	case takesMany(f):
-		return strings.Split(v, ","), name
+		return splitPairs(v), name
 	}
 	return []string{v}, name
+}
+
+// splitPairs takes "lan=br0,open,dmz=br1" apart: what has no "=" belongs to the pair before it.
+func splitPairs(text string) []string {
+	var pairs []string
+	for _, part := range strings.Split(text, ",") {
+		if len(pairs) > 0 && !strings.Contains(part, "=") {
+			pairs[len(pairs)-1] += "," + part
+			continue
+		}
+		pairs = append(pairs, part)
+	}
+	return pairs
 }
 
 // fromFile is what a file of settings says about a flag; nil when it says nothing.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -110,17 +111,25 @@ func TestSettings_BridgesInEverySpelling(t *testing.T) {
 		file string
 		env  []string
 		args []string
+		open []string
 	}{
 		"flags":      {args: []string{"--bridge", "lan=br0", "--bridge", "wan=br1"}},
 		"a variable": {env: []string{"KILONOVA_BRIDGE", "lan=br0,wan=br1"}},
 		"a list":     {file: "bridge:\n  - lan=br0\n  - wan=br1\n"},
 		"a map":      {file: "bridge:\n  lan: br0\n  wan: br1\n"},
 		"twice":      {args: []string{"--bridge", "lan=br0", "--bridge", "wan=br1", "--bridge", "lan=br0"}},
+
+		"flags, one open":       {args: []string{"--bridge", "wan=br1,open", "--bridge", "lan=br0"}, open: []string{"wan"}},
+		"a variable, one open":  {env: []string{"KILONOVA_BRIDGE", "lan=br0,open,wan=br1"}, open: []string{"lan"}},
+		"a variable, both open": {env: []string{"KILONOVA_BRIDGE", "wan=br1,open,lan=br0,open"}, open: []string{"lan", "wan"}},
+		"a list, one open":      {file: "bridge:\n  - lan=br0,open\n  - wan=br1\n", open: []string{"lan"}},
+		"a map, one open":       {file: "bridge:\n  lan: br0\n  wan: br1,open\n", open: []string{"wan"}},
+		"open, and twice":       {args: []string{"--bridge", "lan=br0,open", "--bridge", "wan=br1", "--bridge", "lan=br0,open"}, open: []string{"lan"}},
 	} {
 		t.Run(story, func(t *testing.T) {
 			cfg, err := parsed(t, x.file, x.env, x.args...)
-			if err != nil || !reflect.DeepEqual(cfg.Bridges, want) {
-				t.Errorf("bridges %v, %v", cfg.Bridges, err)
+			if err != nil || !reflect.DeepEqual(cfg.Bridges, want) || !slices.Equal(cfg.Open, x.open) {
+				t.Errorf("bridges %v, open %v, %v", cfg.Bridges, cfg.Open, err)
 			}
 		})
 	}
@@ -143,11 +152,13 @@ func TestSettings_Refusals(t *testing.T) {
 		"a map for one value":          {file: "zone: {a: b}\n", want: "zone takes one value, not a map"},
 		"a file that is no map":        {file: "- zone\n", want: "read the configuration file"},
 		"a file that is no YAML":       {file: "zone: [\n", want: "read the configuration file"},
-		"a bridge without a name":      {args: []string{"--bridge", "lan="}, want: `--bridge "lan=" is not NETWORK=BRIDGE, e.g. lan=br0`},
+		"a bridge without a name":      {args: []string{"--bridge", "lan="}, want: `--bridge "lan=" is not NETWORK=BRIDGE or NETWORK=BRIDGE,open, e.g. lan=br0`},
 		"a bridge without a network":   {args: []string{"--bridge", "br0"}, want: "is not NETWORK=BRIDGE"},
 		"a bridge of too many letters": {args: []string{"--bridge", "lan=abcdefghijklmnop"}, want: "is not NETWORK=BRIDGE"},
 		"a bridge with a path":         {args: []string{"--bridge", "lan=../br0"}, want: "is not NETWORK=BRIDGE"},
-		"two bridges for a network":    {args: []string{"--bridge", "lan=br0", "--bridge", "lan=br1"}, want: "names two bridges for lan: br0 and br1"},
+		"two bridges for a network":    {args: []string{"--bridge", "lan=br0", "--bridge", "lan=br1"}, want: "says two things of lan: br0 and br1"},
+		"a bridge open and not":        {args: []string{"--bridge", "lan=br0", "--bridge", "lan=br0,open"}, want: "says two things of lan"},
+		"a bridge that is ajar":        {args: []string{"--bridge", "lan=br0,ajar"}, want: `"lan=br0,ajar" is not NETWORK=BRIDGE`},
 		"a half switch":                {args: []string{"--api-tls", "maybe"}, want: `--api-tls "maybe" is not on or off`},
 		"a level of no log":            {args: []string{"--log-level", "loud"}, want: "--log-level"},
 	} {

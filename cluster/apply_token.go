@@ -74,6 +74,7 @@ func checkNode(n *Node) *Error {
 		checkText("The zone", n.Zone),
 		oneOf("Voter preference", n.Voter, "", VoterAuto, VoterNever, VoterPrefer),
 		checkMap("The node's bridges", n.Bridges, maxBridges, maxText),
+		checkTexts("The node's open networks", n.Open, maxBridges, maxText),
 		checkTexts("The node's traits", n.Host.Traits, maxListed, maxText),
 		checkTexts("The node's quarantine", n.Host.Quarantine, maxListed, maxText),
 		checkLines("The node's trouble", n.Host.Trouble, maxPropertyLen),

@@ -1,6 +1,9 @@
 package cluster
 
-import "maps"
+import (
+	"maps"
+	"slices"
+)
 
 // Node is a machine that was enrolled. Its record is what the cluster agreed about it; whether it is alive
 // right now is not in the state but in gossip and leases.
@@ -22,6 +25,7 @@ type Node struct {
 	Key      Hash              `json:"key"`             // SHA-256 of its public key (SubjectPublicKeyInfo); zero: not recorded
 	Enrolled Time              `json:"enrolled"`
 	Updated  Time              `json:"updated"`
+	Open     []string          `json:"open,omitempty"` // the provider networks among Bridges that members may make networks on
 }
 
 // VoterPreference lets an operator pin whether a node may vote.
@@ -114,7 +118,7 @@ type ServiceState struct {
 // Clone returns a copy that may be changed.
 func (n *Node) Clone() *Node {
 	c := *n
-	c.Bridges = maps.Clone(n.Bridges)
+	c.Bridges, c.Open = maps.Clone(n.Bridges), slices.Clone(n.Open)
 	c.Host.Traits = append([]string(nil), n.Host.Traits...)
 	c.Host.Quarantine = append([]string(nil), n.Host.Quarantine...)
 	return &c

@@ -148,6 +148,7 @@ func TestUpdateNode_KeepsWhatTheOperatorDecided(t *testing.T) {
 		"name":      func(n *Node) { n.Name = "" },
 		"Voter":     func(n *Node) { n.Voter = "maybe" },
 		"bridges":   func(n *Node) { n.Bridges = many(65) },
+		"open":      func(n *Node) { n.Open = []string{"\x00"} },
 		"traits":    func(n *Node) { n.Host.Traits = []string{"\x00"} },
 		"canonical": func(n *Node) { n.Address = "192.0.2.01" },
 	} {

@@ -74,7 +74,7 @@ func checkToken(view *cluster.View, r peer.JoinRequest) error {
 func applicant(r peer.JoinRequest, key cluster.Hash) cluster.Node {
 	n := r.Node
 	return cluster.Node{
-		ID: n.ID, Name: n.Name, Address: n.Address, Zone: n.Zone, Voter: n.Voter, Bridges: n.Bridges,
+		ID: n.ID, Name: n.Name, Address: n.Address, Zone: n.Zone, Voter: n.Voter, Bridges: n.Bridges, Open: n.Open,
 		Commands: r.Commands, Version: n.Version, Key: key,
 		Host: cluster.HostFacts{Trouble: "the hypervisor has not answered yet"},
 	}

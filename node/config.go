@@ -40,6 +40,7 @@ type Config struct {
 	Hypervisor Hypervisor
 	Capacity   Ratios
 	Bridges    map[string]string // provider network label -> Linux bridge
+	Open       []string          // the labels among them that members may make networks on; others are the administrators'
 	APITLS     bool
 	TokenLife  time.Duration
 

@@ -150,6 +150,7 @@ func nodeRecord(cfg *Config, id cluster.NodeID) cluster.Node {
 		Zone:     cfg.Zone,
 		Voter:    cfg.Voter,
 		Bridges:  cfg.Bridges,
+		Open:     cfg.Open,
 		Commands: cluster.CommandVersion,
 		Version:  cfg.Version,
 		Host:     cluster.HostFacts{Trouble: "the hypervisor has not answered yet"},

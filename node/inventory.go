@@ -90,6 +90,7 @@ func (i *inventory) observe(ctx context.Context, have *cluster.Node) *cluster.No
 	n.Host = facts(host)
 	n.Host.Quarantine = orNil(listed(i.quarantine()))
 	n.Bridges, n.Host.Trouble = bridges(i.cfg.Bridges, host)
+	n.Open = orNil(i.cfg.Open)
 	return n
 }
 

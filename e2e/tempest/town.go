@@ -104,7 +104,7 @@ func (t *town) start(p *peer, verb string, args ...string) error {
 	defer log.Close()
 	p.cmd = exec.Command(t.binary, append([]string{"node", verb}, append(args, "--bind", p.addr, "--name", p.name,
 		"--data-dir", p.dir, "--config", os.DevNull, "--driver", "sim", "--sim-boot-delay", "50ms",
-		"--bridge", physicalNetwork+"=br0", "--log-level", "warn")...)...)
+		"--bridge", physicalNetwork+"=br0,open", "--log-level", "warn")...)...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL} // Ctrl-C is for this program alone
 	if err := p.cmd.Start(); err != nil {

@@ -39,6 +39,7 @@ type Node struct {
 	Limit     cluster.Resources `json:"limit"`
 	KVM       bool              `json:"kvm"`
 	Bridges   map[string]string `json:"bridges,omitempty"`
+	Open      []string          `json:"open_networks,omitempty"` // members may make networks there
 	Found     []string          `json:"quarantine,omitempty"`
 	Exposed   []string          `json:"unprotected,omitempty"` // what this host does without
 	Version   string            `json:"version"`
@@ -109,7 +110,7 @@ func render(view *cluster.View, n *cluster.Node, m Member) Node {
 	out := Node{
 		ID: n.ID, Name: n.Name, Address: n.Address, Zone: n.Zone,
 		State: "up", Part: part(m), Used: view.Allocated(n.ID), Limit: n.Capacity.Limit(),
-		KVM: n.Host.KVM, Bridges: n.Bridges, Exposed: exposed(&n.Host), Found: n.Host.Quarantine, Version: n.Version, Enrolled: n.Enrolled.Std(),
+		KVM: n.Host.KVM, Bridges: n.Bridges, Open: n.Open, Exposed: exposed(&n.Host), Found: n.Host.Quarantine, Version: n.Version, Enrolled: n.Enrolled.Std(),
 	}
 	if !m.Up {
 		out.State = "down"

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kilonova/kilonova/cluster"
 )
@@ -148,6 +149,42 @@ func TestNetwork_PhysicalNetworkIsChosenWhenThereIsOne(t *testing.T) {
 	if m := a.refused(400, "InvalidInput", "POST", "/v2.0/networks", "admin", `{"network":{"name":"d"}}`); !strings.Contains(m, "--bridge") {
 		t.Errorf("the message does not say what to do: %s", m)
 	}
+}
+
+// TestNetwork_MembersNeedAnOpenOne: an operator offers bridges of the company's own networks. Members make networks on none of them,
+// then on the one that every node has opened, and the administrator gives them one on the other.
+func TestNetwork_MembersNeedAnOpenOne(t *testing.T) {
+	a := newAPI(t)
+	offer := func(id cluster.NodeID, open ...string) {
+		a.t.Helper()
+		n, ok := a.Local().Node(id)
+		if !ok {
+			t.Fatal("the node is gone")
+		}
+		next := n.Clone()
+		next.Bridges, next.Open = map[string]string{"lan": "br0", "office": "br1"}, open
+		a.Must(&cluster.UpdateNode{Node: *next})
+	}
+	refused := func() {
+		t.Helper()
+		if m := a.refused(403, "PolicyNotAuthorized", "POST", "/v2.0/networks", "demo", `{"network":{"name":"a"}}`); m !=
+			"(rule:create_network and rule:create_network:provider:physical_network) is disallowed by policy" {
+			t.Error(m)
+		}
+	}
+	offer(a.Node.ID)
+	refused()
+	offer(a.Node.ID, "lan")
+	id := a.network("demo", `"name":"a"`)
+	if got := str(t, a.want(200, "GET", "/v2.0/networks/"+id, "admin", ""), "network/provider:physical_network"); got != "lan" {
+		t.Errorf("the network is on %s", got)
+	}
+	a.Must(&cluster.PutJoinToken{Token: cluster.JoinToken{ID: "t", Hash: cluster.Hash{1}, Uses: 1, Expires: cluster.At(time.Now().Add(time.Hour))}})
+	second := cluster.Node{ID: "n2", Name: "node-2", Address: "192.0.2.22", Zone: "nova", Voter: cluster.VoterAuto, Capacity: a.Node.Capacity}
+	a.Must(&cluster.EnrolNode{Token: "t", Secret: cluster.Hash{1}, Node: second})
+	offer("n2", "office")
+	refused() // one node has opened the one, and another the other
+	a.network("admin", fmt.Sprintf(`"name":"theirs","provider:physical_network":"office","project_id":%q`, a.Projs["demo"]))
 }
 
 // TestNetwork_UpdateRefusals tries to change what a network keeps.

@@ -162,7 +162,7 @@ func (s *server) createNetworks(r *http.Request) (any, error) {
 		if err := applyNetwork(a, c, &n, "create_network"); err != nil {
 			return nil, err
 		}
-		if n.Physical, err = physical(v, n.Physical); err != nil {
+		if n.Physical, err = physical(v, c, n.Physical); err != nil {
 			return nil, err
 		}
 		puts = append(puts, &cluster.PutNetwork{Network: n})
@@ -185,30 +185,6 @@ func (s *server) networkNow(r *http.Request, c *rest.Caller, id string) (any, er
 		return nil, err
 	}
 	return networkItem(v, n, c).body, nil
-}
-
-// physical chooses the label of a network that names none: there has to be just one among the nodes.
-func physical(v *cluster.View, label string) (string, error) {
-	var labels []string
-	for n := range v.Nodes() {
-		for l := range n.Bridges {
-			if !slices.Contains(labels, l) {
-				labels = append(labels, l)
-			}
-		}
-	}
-	slices.Sort(labels)
-	switch {
-	case label != "" && slices.Contains(labels, label):
-		return label, nil
-	case label != "":
-		return "", invalid("physical_network '%s' unknown for flat provider network; the nodes have %v", label, labels)
-	case len(labels) == 1:
-		return labels[0], nil
-	case len(labels) == 0:
-		return "", invalid("no node has a provider network: start one with --bridge NETWORK=BRIDGE")
-	}
-	return "", invalid("physical_network required: the nodes have %v", labels)
 }
 
 // applyNetwork reads the attributes of a request into a network.

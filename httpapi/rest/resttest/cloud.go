@@ -40,7 +40,7 @@ func NewCloudWith(t testing.TB, passwordHash string) *Cloud {
 			Host: cluster.HostFacts{
 				Type: "QEMU", Version: 7002000, Arch: "x86_64", CPUModel: "Nehalem", CPUVendor: "Intel", Sockets: 1, Cores: 32, Threads: 2, Ready: true,
 			},
-			Bridges: map[string]string{"lan": "br0"},
+			Bridges: map[string]string{"lan": "br0"}, Open: []string{"lan"},
 		},
 	}
 	now := cluster.At(time.Now())
