@@ -81,6 +81,8 @@ const (
 	// Volumes: 100 to 129.
 
 	// Consoles: 130 to 139.
+	KindAddConsoleToken Kind = 130
+	KindUseConsoleToken Kind = 131
 
 	// Networks: 140 to 159.
 

@@ -48,6 +48,8 @@ var newOp = [...]func() Op{
 	KindDeleteInstance:   func() Op { return new(DeleteInstance) },
 	KindReportInstances:  func() Op { return new(ReportInstances) },
 	KindForgetInstance:   func() Op { return new(ForgetInstance) },
+	KindAddConsoleToken:  func() Op { return new(AddConsoleToken) },
+	KindUseConsoleToken:  func() Op { return new(UseConsoleToken) },
 }
 
 // Known tells whether this build can decode and apply commands of the kind.

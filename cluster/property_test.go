@@ -17,6 +17,10 @@ func drawCommand(t *rapid.T, v *View) Command {
 		c.ID = RequestID(rapid.SampledFrom([]string{"k1", "k2", "k3"}).Draw(t, "key"))
 		c.Digest = Hash{byte(rapid.IntRange(0, 2).Draw(t, "digest"))}
 	}
+	if rapid.IntRange(0, 9).Draw(t, "about consoles") == 0 {
+		c.Op = drawConsoleOp(t)
+		return c
+	}
 	if rapid.Bool().Draw(t, "about instances") {
 		c.Op = drawInstanceOp(t, v)
 	} else {

@@ -25,6 +25,7 @@ func busyTown(t testing.TB) *town {
 	w.do(&PutQuota{Quota: Quota{Project: "p2", Limits: map[QuotaName]int64{QuotaCores: 3}}})
 	w.do(&PutPort{Port: *somePort("alone", "alone")})
 	w.active("a")
+	w.do(someConsole("a", "1"))
 	w.do(create("b", ""))
 	w.do(create("c", "n2"))
 	w.do(&DeleteInstance{ID: "c"})

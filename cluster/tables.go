@@ -16,6 +16,7 @@ type tables struct {
 	catalogTables
 	networkTables
 	instanceTables
+	consoleTables
 	requestTables
 }
 
@@ -138,6 +139,7 @@ func (t *tables) copy() tables {
 	c.catalogTables.share(&t.catalogTables)
 	c.networkTables.share(&t.networkTables)
 	c.instanceTables.share(&t.instanceTables)
+	c.consoleTables.share(&t.consoleTables)
 	c.requests = *t.requests.Copy()
 	c.requestByTime = *t.requestByTime.Copy()
 	return c

@@ -59,6 +59,8 @@ func (c *verifier) indexes(t, again *tables) {
 	sameTable(c, "instances that are gone", &t.deletedID, &again.deletedID)
 	sameTable(c, "allocations", &t.allocated, &again.allocated)
 	sameTable(c, "usage", &t.usage, &again.usage)
+	sameTable(c, "console tokens by time", &t.consoleUntil, &again.consoleUntil)
+	sameTable(c, "console tokens of instances", &t.consoleOf, &again.consoleOf)
 	sameTable(c, "requests by time", &t.requestByTime, &again.requestByTime)
 }
 
