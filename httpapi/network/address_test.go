@@ -168,7 +168,9 @@ func TestPort_MAC(t *testing.T) {
 		t.Errorf("drawn MAC %s", drawn)
 	}
 	body := `{"port":{"network_id":"` + n + `","mac_address":%q}}`
-	a.refused(409, "IpAddressInUse", "POST", "/v2.0/ports", "demo", fmt.Sprintf(body, "02:00:00:aa:bb:cc"))
+	a.refused(409, "MacAddressInUse", "POST", "/v2.0/ports", "demo", fmt.Sprintf(body, "02:00:00:aa:bb:cc"))
+	mine := a.port("demo", n, `"device_owner":"network:dhcp"`)["id"].(string) // on one's own network this is nobody else's business
+	a.refused(409, "MacAddressInUse", "PUT", "/v2.0/ports/"+mine, "admin", `{"port":{"mac_address":"02:00:00:aa:bb:cc"}}`)
 	for _, bad := range []string{"01:00:00:00:00:01", "ff:ff:ff:ff:ff:ff", "02:00:00", "nonsense", "02:00:00:aa:bb:cc:dd:ee", ""} {
 		a.refused(400, "HTTPBadRequest", "POST", "/v2.0/ports", "demo", fmt.Sprintf(body, bad))
 	}

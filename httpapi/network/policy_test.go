@@ -53,7 +53,7 @@ func TestPolicy_SharedNetworkIsForUseOnly(t *testing.T) {
 	a.refused(404, "SubnetNotFound", "PUT", "/v2.0/subnets/"+s, "demo", `{"subnet":{"name":"mine"}}`)
 	a.refused(404, "SubnetNotFound", "DELETE", "/v2.0/subnets/"+s, "demo", "")
 	a.refused(403, "PolicyNotAuthorized", "POST", "/v2.0/subnets", "demo", fmt.Sprintf(`{"subnet":{"network_id":%q,"cidr":"10.1.0.0/24"}}`, n))
-	for _, bad := range []string{`"mac_address":"02:00:00:00:00:01"`, `"fixed_ips":[{"ip_address":"10.0.0.9"}]`, `"port_security_enabled":false`} {
+	for _, bad := range []string{`"mac_address":"02:00:00:00:00:01"`, `"fixed_ips":[{"ip_address":"10.0.0.9"}]`, `"port_security_enabled":false`, `"device_owner":"network:dhcp"`} {
 		a.refused(403, "PolicyNotAuthorized", "POST", "/v2.0/ports", "demo", fmt.Sprintf(`{"port":{"network_id":%q,%s}}`, n, bad))
 		a.refused(403, "PolicyNotAuthorized", "PUT", "/v2.0/ports/"+p, "demo", `{"port":{`+bad+`}}`)
 	}

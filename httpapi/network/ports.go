@@ -24,6 +24,17 @@ var portErrors = map[cluster.Code]string{
 	cluster.Conflict: "IpAddressInUse", cluster.NoRoom: "IpAddressGenerationFailure", cluster.Invalid: "InvalidIpForSubnet",
 }
 
+// macConflict stands in the refusal of a MAC address that is in use, which has the code of any conflict.
+const macConflict = "The mac address"
+
+// portRefusal gives a refusal the name that Neutron has for it.
+func portRefusal(err error) error {
+	if cluster.CodeOf(err) == cluster.Conflict && strings.Contains(err.Error(), macConflict) {
+		return typed(err, map[cluster.Code]string{cluster.Conflict: "MacAddressInUse"})
+	}
+	return typed(err, portErrors)
+}
+
 func (s *server) portRoutes(r chi.Router) {
 	r.Get("/ports", handle(http.StatusOK, s.listPorts))
 	r.Post("/ports", handle(http.StatusCreated, s.createPorts))
@@ -114,7 +125,7 @@ func (s *server) createPorts(r *http.Request) (any, error) {
 		name: "port", many: many, puts: puts,
 		undo: func(id string) cluster.Op { return &cluster.DeletePort{ID: cluster.PortID(id)} },
 		show: func(id string) (any, error) { return s.portNow(r, c, id) },
-		fail: func(err error) error { return typed(err, portErrors) },
+		fail: portRefusal,
 	})
 }
 
@@ -192,9 +203,19 @@ func applyPort(v *cluster.View, c *rest.Caller, a attributes, p *cluster.Port, r
 	return applyFixedIPs(v, a, p)
 }
 
-// onForeignNetwork refuses what only the owner of a network may choose for a port on it: its addresses, and to go
-// unfiltered. The subnet may be chosen by anybody.
+// networkDevice begins the device_owner of ports that belong to the network itself: routers, DHCP servers.
+const networkDevice = "network:"
+
+// onForeignNetwork refuses what only the owner of a network may choose for a port on it: its addresses, to go unfiltered, and
+// to pass for a part of the network. The subnet may be chosen by anybody.
 func onForeignNetwork(a attributes, rule string) error {
+	owner := ""
+	if err := a.text("device_owner", &owner, maxName); err != nil {
+		return err
+	}
+	if strings.HasPrefix(owner, networkDevice) {
+		return deniedAttribute(rule, "device_owner")
+	}
 	if a.has("port_security_enabled") && !a.null("port_security_enabled") {
 		return deniedAttribute(rule, "port_security_enabled")
 	}
@@ -318,7 +339,7 @@ func (s *server) changePort(r *http.Request, c *rest.Caller, change func(*cluste
 		return &cluster.PutPort{Port: *next}, nil
 	})
 	if err != nil {
-		return nil, typed(err, portErrors)
+		return nil, portRefusal(err)
 	}
 	body, err := s.portNow(r, c, res.IDs[0])
 	return map[string]any{"port": body}, err
