@@ -23,6 +23,16 @@ const (
 	OpRemove      Op = "remove"
 	OpRemoveDisks Op = "remove-disks"
 	OpConsole     Op = "console"
+
+	OpStamp      Op = "stamp"
+	OpPause      Op = "pause"
+	OpUnpause    Op = "unpause"
+	OpSave       Op = "save"
+	OpAttachDisk Op = "attach-disk"
+	OpDetachDisk Op = "detach-disk"
+	OpResizeDisk Op = "resize-disk"
+	OpAttachNIC  Op = "attach-nic"
+	OpDetachNIC  Op = "detach-nic"
 )
 
 // ErrInjected is wrapped by every failure that a Fault asked for and that took no effect.
@@ -39,6 +49,10 @@ type Fault struct {
 	// GuestCrash lets every guest that is started crash this long after its start. It counts for OpStart;
 	// 0: no crash.
 	GuestCrash time.Duration
+
+	// Hold lets running guests keep what is to be detached, until the caller's context ends. It counts for
+	// OpDetachDisk and OpDetachNIC.
+	Hold bool
 }
 
 // SetFault replaces what is wrong with an operation. The zero Fault cures it.
@@ -76,9 +90,29 @@ func (d *Driver) PowerOffGuest(id cluster.InstanceID) error {
 	return d.guestDoes(id, func(r *record) { r.powerOff("shutdown", time.Now()) })
 }
 
+// GuestWrite lets the guest of a running domain append a line to the disk that it boots from. The line is there
+// after every kind of stop, in a capture, and wherever the disk is moved.
+func (d *Driver) GuestWrite(id cluster.InstanceID, text string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r, ok := d.records[id]
+	if !ok || !r.up() {
+		return fmt.Errorf("guest %s: it does not run", id)
+	}
+	if err := r.write(text); err != nil {
+		return fmt.Errorf("guest %s: %w", id, err)
+	}
+	return d.put(id, r)
+}
+
 // PauseGuest stops the processors of a running domain, as a failing disk does.
 func (d *Driver) PauseGuest(id cluster.InstanceID) error {
-	return d.guestDoes(id, func(r *record) { r.Power, r.Reason = virt.PowerPaused, "ioerror" })
+	return d.guestDoes(id, func(r *record) {
+		if r.Power == virt.PowerRunning {
+			r.halt(time.Now())
+		}
+		r.Power, r.Reason = virt.PowerPaused, "ioerror"
+	})
 }
 
 // Plant defines a domain behind the driver's back, as an administrator with virsh would. Any earlier domain
@@ -86,10 +120,15 @@ func (d *Driver) PauseGuest(id cluster.InstanceID) error {
 func (d *Driver) Plant(dom virt.Domain) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	r := record{Defined: true, Disks: true, Stamp: dom.Stamp, Domain: dom.Name, Power: virt.PowerOff,
-		Machine: machine{Name: dom.Name, VCPUs: 1, MemoryMiB: 1}}
+	now := time.Now()
+	r := record{Format: recordFormat, Defined: true, Stamp: dom.Stamp, Domain: dom.Name, Power: virt.PowerOff,
+		Machine: machine{Name: dom.Name, VCPUs: 1, MemoryMiB: 1},
+		Storage: storage{Files: []file{{ID: virt.DiskRoot, Format: formatRaw}}}}
 	if dom.Power == virt.PowerRunning || dom.Power == virt.PowerPaused {
-		r.powerOn(time.Now())
+		r.powerOn(now)
+	}
+	if dom.Power == virt.PowerPaused {
+		r.halt(now)
 	}
 	r.Power, r.Reason = dom.Power, dom.Reason
 	return d.put(dom.ID, r)

@@ -83,6 +83,9 @@ func parseJournal(data []byte) (records map[cluster.InstanceID]record, lines int
 		if e.Record == nil {
 			delete(records, e.ID)
 		} else {
+			if err := e.Record.upgrade(); err != nil {
+				return nil, 0, 0, fmt.Errorf("line %d: %w", lines, err)
+			}
 			e.Record.boot = e.Boot
 			records[e.ID] = *e.Record
 		}

@@ -9,7 +9,7 @@ import (
 
 // Whatever is in the file, reading it ends with records or an error, and what was read can be written again.
 func FuzzParseJournal(f *testing.F) {
-	r := record{Defined: true, Disks: true, Stamp: virt.Stamp{Cluster: "c", Instance: "i"}, Power: virt.PowerRunning,
+	r := record{Defined: true, OldDisks: true, Stamp: virt.Stamp{Cluster: "c", Instance: "i"}, Power: virt.PowerRunning,
 		NICs: []nic{{MAC: "m", Bridge: "b", Addresses: []string{"a"}}}}
 	line, err := json.Marshal(entry{ID: "i", Boot: "b", Record: &r})
 	if err != nil {

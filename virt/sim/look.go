@@ -12,8 +12,17 @@ import (
 // Held is what a host holds of one instance.
 type Held struct {
 	Domain  virt.Domain
-	Defined bool // false: only its disks are left
-	Disks   bool
+	Defined bool     // false: only its disks are left
+	Disks   bool     // it has disks of its own
+	Epochs  []uint64 // for which it has them, ascending
+
+	// What the guest's memory holds: which boot of its disk it lives in, and how long its processors have run since.
+	// Zero when it is off and its memory was not saved.
+	Boot   int
+	Uptime time.Duration
+
+	// Wrote is what its guests wrote onto the disk that it boots from, see GuestWrite.
+	Wrote string
 }
 
 // Look tells what the host holds of an instance at this moment; false: nothing. It is for tests: it goes past every fault and
@@ -40,12 +49,21 @@ func (d *Driver) LookAll() []Held {
 
 // held describes a record as it is by now, what its guest was bound to do included.
 func held(id cluster.InstanceID, r record, now time.Time) Held {
-	p := r.Power
+	dom := r.domain(id)
 	if !r.Due.IsZero() && !r.Due.After(now) {
-		p = r.DuePower
+		dom.Power = r.DuePower
 	}
-	return Held{
-		Domain:  virt.Domain{ID: id, Name: r.Domain, Stamp: r.Stamp, Power: p, Reason: r.Reason},
-		Defined: r.Defined, Disks: r.Disks,
+	h := Held{Domain: dom, Defined: r.Defined, Disks: len(r.Storage.Files) > 0}
+	for _, f := range r.Storage.Files {
+		h.Epochs = append(h.Epochs, f.Epoch)
 	}
+	slices.Sort(h.Epochs)
+	h.Epochs = slices.Compact(h.Epochs)
+	if b := r.lastBoot(); b != nil && b.Off.IsZero() {
+		h.Boot, h.Uptime = b.Count, b.uptime(now)
+	}
+	if f := r.Storage.bootFile(); f != nil {
+		h.Wrote = f.Notes.Text
+	}
+	return h
 }

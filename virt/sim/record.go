@@ -2,43 +2,53 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/kilonova/kilonova/cluster"
 	"github.com/kilonova/kilonova/virt"
 )
 
-// keptBoots is how many boots a console remembers; a real one is bounded in bytes.
-const keptBoots = 4
+// recordFormat is the format of the records that are written. Those of format 0, which had no disks of their own, are
+// still read.
+const recordFormat = 1
 
-// record is all that is known of a domain and its disks. It is a value: whoever changes it puts back a copy.
-// It holds nothing secret: neither user data nor passwords.
+// record is all that is known of a domain and its disks. It is a value: whoever changes it puts back a copy, and
+// changes no slice in place. It holds nothing secret: neither user data nor passwords.
 type record struct {
+	Format  int        `json:"format,omitempty"`
 	Defined bool       `json:"defined,omitempty"`
-	Disks   bool       `json:"disks,omitempty"`
 	Stamp   virt.Stamp `json:"stamp"`
 	Domain  string     `json:"domain"` // the hypervisor's name for it
 	Machine machine    `json:"machine"`
 	NICs    []nic      `json:"nics,omitempty"`
+	Storage storage    `json:"storage,omitzero"`
 
 	Power  virt.Power `json:"power"`
 	Reason string     `json:"reason,omitempty"`
+	Saved  bool       `json:"saved,omitempty"` // off, and the last boot goes on with the next start
 	Boots  []boot     `json:"boots,omitempty"` // the latest last
 
-	// Due is when the guest will bring itself to DuePower, for DueReason. Zero: it has no such plan.
-	Due       time.Time  `json:"due,omitzero"`
-	DuePower  virt.Power `json:"due_power,omitempty"`
-	DueReason string     `json:"due_reason,omitempty"`
+	// Due is when the guest will bring itself to DuePower, for DueReason. Zero: it has no such plan, or
+	// DueLeft says how much longer it has to run before.
+	Due       time.Time     `json:"due,omitzero"`
+	DueLeft   time.Duration `json:"due_left,omitempty"`
+	DuePower  virt.Power    `json:"due_power,omitempty"`
+	DueReason string        `json:"due_reason,omitempty"`
+
+	OldDisks bool `json:"disks,omitempty"` // format 0: it has a root disk
 
 	boot string // the host's boot under which it was recorded; not part of the record's own JSON
 }
 
-// machine is what the console tells about the guest.
+// machine is what the guest is given besides disks and cards.
 type machine struct {
 	Name      string `json:"name"`
 	VCPUs     int    `json:"vcpus"`
 	MemoryMiB int64  `json:"memory_mib"`
-	SizeGiB   int64  `json:"size_gib"`
+	Agent     bool   `json:"agent,omitempty"`    // the guest runs an agent
+	SizeGiB   int64  `json:"size_gib,omitempty"` // format 0: of the root disk
 }
 
 type nic struct {
@@ -47,41 +57,100 @@ type nic struct {
 	Addresses []string `json:"addresses,omitempty"`
 }
 
-// boot is one time that the domain was on.
-type boot struct {
-	On     time.Time `json:"on"`
-	Off    time.Time `json:"off,omitzero"` // zero: it is on
-	Reason string    `json:"reason,omitempty"`
+// upgrade brings a record that was read to the present format.
+func (r *record) upgrade() error {
+	switch {
+	case r.Format == recordFormat:
+		return nil
+	case r.Format > recordFormat || r.Format < 0:
+		return fmt.Errorf("a record of format %d: this version reads up to %d", r.Format, recordFormat)
+	}
+	if r.OldDisks {
+		r.Storage = storage{Epoch: r.Stamp.Epoch, Files: []file{{
+			Epoch: r.Stamp.Epoch, ID: virt.DiskRoot, Format: formatQCOW2, Bytes: r.Machine.SizeGiB << 30,
+		}}}
+	}
+	for i := range r.Boots {
+		b := &r.Boots[i]
+		if b.Off.IsZero() {
+			b.Since = b.On
+		} else {
+			b.Ran = b.Off.Sub(b.On)
+		}
+	}
+	r.Format, r.OldDisks, r.Machine.SizeGiB = recordFormat, false, 0
+	return nil
 }
 
 func (r *record) up() bool { return r.Power == virt.PowerRunning || r.Power == virt.PowerPaused }
 
-func (r *record) define(g virt.Guest) {
+// domain describes the record as the contract does.
+func (r *record) domain(id cluster.InstanceID) virt.Domain {
+	var disks, cards []string
+	for _, v := range r.Storage.Volumes {
+		disks = append(disks, string(v.ID))
+	}
+	for _, n := range r.NICs {
+		cards = append(cards, n.MAC)
+	}
+	slices.Sort(disks)
+	slices.Sort(cards)
+	return virt.Domain{ID: id, Name: r.Domain, Stamp: r.Stamp, Power: r.Power, Reason: r.Reason, Saved: r.Saved,
+		Disks: strings.Join(disks, ","), NICs: strings.Join(cards, ",")}
+}
+
+func (r *record) define(g virt.Guest) error {
+	store, err := r.Storage.built(g)
+	if err != nil {
+		return err
+	}
+	r.Format, r.Storage = recordFormat, store
 	r.Defined, r.Stamp = true, g.Stamp
 	r.Domain = string(g.Stamp.Instance)
-	size := g.Root.SizeGiB
-	if r.Disks {
-		size = r.Machine.SizeGiB // an existing disk is never made anew
-	}
-	r.Disks = true
-	r.Machine = machine{Name: g.Name, VCPUs: g.VCPUs, MemoryMiB: g.MemoryMiB, SizeGiB: size}
+	r.Machine = machine{Name: g.Name, VCPUs: g.VCPUs, MemoryMiB: g.MemoryMiB, Agent: g.Properties[agentProperty] == "yes"}
 	r.NICs = nil
 	for _, n := range g.NICs {
-		r.NICs = append(r.NICs, nic{MAC: n.MAC, Bridge: n.Bridge, Addresses: n.Addresses})
+		r.NICs = append(r.NICs, card(n))
 	}
 	if r.Power == virt.PowerUnknown {
 		r.Power, r.Reason = virt.PowerOff, "never started"
 	}
+	return nil
 }
 
+// agentProperty of an image says that its guests run an agent, as for Nova's libvirt driver.
+const agentProperty = "hw_qemu_guest_agent"
+
+func card(n virt.NIC) nic { return nic{MAC: n.MAC, Bridge: n.Bridge, Addresses: n.Addresses} }
+
+// powerOn boots the guest.
 func (r *record) powerOn(now time.Time) {
-	r.Power, r.Reason = virt.PowerRunning, "booted"
+	r.Power, r.Reason, r.Saved = virt.PowerRunning, "booted", false
 	kept := r.Boots
 	if len(kept) >= keptBoots {
 		kept = kept[len(kept)-keptBoots+1:]
 	}
-	r.Boots = append(append([]boot(nil), kept...), boot{On: now})
+	r.Boots = append(append([]boot(nil), kept...), boot{On: now, Since: now, Count: r.Storage.countBoot()})
 	r.plan(0, virt.PowerUnknown, "")
+}
+
+// halt stops the processors; goOn lets them run again. What the guest was about to do waits meanwhile.
+func (r *record) halt(now time.Time) {
+	if b := r.lastBoot(); b != nil {
+		b.freeze(now)
+	}
+	if !r.Due.IsZero() {
+		r.DueLeft, r.Due = max(r.Due.Sub(now), 1), time.Time{}
+	}
+}
+
+func (r *record) goOn(now time.Time) {
+	if b := r.lastBoot(); b != nil && b.Since.IsZero() {
+		b.Since = now
+	}
+	if r.DueLeft > 0 {
+		r.Due, r.DueLeft = now.Add(r.DueLeft), 0
+	}
 }
 
 func (r *record) powerOff(reason string, now time.Time) { r.end(virt.PowerOff, reason, now) }
@@ -90,69 +159,39 @@ func (r *record) crash(reason string, now time.Time) { r.end(virt.PowerCrashed, 
 
 // end finishes the present boot, if there is one.
 func (r *record) end(p virt.Power, reason string, now time.Time) {
-	if r.up() && len(r.Boots) > 0 {
-		r.Boots = append([]boot(nil), r.Boots...)
-		last := &r.Boots[len(r.Boots)-1]
-		last.Off, last.Reason = now, reason
+	if b := r.lastBoot(); b != nil && (r.up() || r.Saved) {
+		b.freeze(now)
+		b.Off, b.Reason = now, reason
 	}
-	if r.Power != virt.PowerOff {
+	if r.Power != virt.PowerOff || r.Saved {
 		r.Power, r.Reason = p, reason
 	}
+	r.Saved = false
 	r.plan(0, virt.PowerUnknown, "")
+}
+
+// lastBoot gives the last boot for changing, in a slice that no other record has.
+func (r *record) lastBoot() *boot {
+	if len(r.Boots) == 0 {
+		return nil
+	}
+	r.Boots = slices.Clone(r.Boots)
+	return &r.Boots[len(r.Boots)-1]
+}
+
+// say lets the guest print a line now.
+func (r *record) say(now time.Time, format string, args ...any) {
+	if b := r.lastBoot(); b != nil && b.Off.IsZero() {
+		b.say(b.uptime(now), fmt.Sprintf(format, args...))
+	}
 }
 
 // plan says what the guest will do in a while; 0: nothing.
 func (r *record) plan(in time.Duration, p virt.Power, reason string) {
-	r.Due, r.DuePower, r.DueReason = time.Time{}, p, reason
+	r.Due, r.DueLeft, r.DuePower, r.DueReason = time.Time{}, 0, p, reason
 	if in > 0 {
 		r.Due = time.Now().Add(in)
 	}
-}
-
-// console gives the guest's serial output up to now. Each line appears at its share of the boot time.
-func (r *record) console(now time.Time, bootTime time.Duration) string {
-	var out strings.Builder
-	for _, b := range r.Boots {
-		end := now
-		if !b.Off.IsZero() {
-			end = b.Off
-		}
-		lines := r.bootLines()
-		for i, line := range lines {
-			at := bootTime * time.Duration(i) / time.Duration(len(lines)-1)
-			if b.On.Add(at).After(end) {
-				break
-			}
-			fmt.Fprintf(&out, "[%12.6f] %s\n", at.Seconds(), line)
-		}
-		if !b.Off.IsZero() {
-			fmt.Fprintf(&out, "[%12.6f] %s\n", end.Sub(b.On).Seconds(), "sim: power off: "+b.Reason)
-		}
-	}
-	return out.String()
-}
-
-// bootLines is what a guest prints from power-on to its login prompt.
-func (r *record) bootLines() []string {
-	name := strings.Map(printable, r.Machine.Name)
-	lines := []string{
-		"Linux version 6.1.0-sim (kilonova) #1 SMP",
-		fmt.Sprintf("smp: Brought up 1 node, %d CPUs", r.Machine.VCPUs),
-		fmt.Sprintf("Memory: %d MiB available", r.Machine.MemoryMiB),
-		fmt.Sprintf("vda: %d GiB", r.Machine.SizeGiB),
-	}
-	for i, n := range r.NICs {
-		lines = append(lines, strings.TrimSpace(fmt.Sprintf("eth%d: %s %s", i, n.MAC, strings.Join(n.Addresses, " "))))
-	}
-	return append(lines, "Hostname set to <"+name+">", name+" login:")
-}
-
-// printable keeps a name from writing lines of its own.
-func printable(c rune) rune {
-	if c < ' ' || c == 0x7f {
-		return '?'
-	}
-	return c
 }
 
 func powerName(p virt.Power) string {

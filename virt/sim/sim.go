@@ -139,7 +139,7 @@ func (d *Driver) Domains(ctx context.Context) ([]virt.Domain, error) {
 		all := make([]virt.Domain, 0, len(d.records))
 		for id, r := range d.records {
 			if r.Defined {
-				all = append(all, virt.Domain{ID: id, Name: r.Domain, Stamp: r.Stamp, Power: r.Power, Reason: r.Reason})
+				all = append(all, r.domain(id))
 			}
 		}
 		slices.SortFunc(all, func(a, b virt.Domain) int { return strings.Compare(string(a.ID), string(b.ID)) })
@@ -161,7 +161,9 @@ func (d *Driver) Build(ctx context.Context, g virt.Guest) error {
 		if exists && r.up() {
 			return nil
 		}
-		r.define(g)
+		if err := r.define(g); err != nil {
+			return fmt.Errorf("build %s: %w", id, err)
+		}
 		return d.put(id, r)
 	})
 }
@@ -173,97 +175,17 @@ func checkGuest(g virt.Guest) error {
 		return errors.New("the guest has no instance ID")
 	case g.VCPUs <= 0 || g.MemoryMiB <= 0:
 		return fmt.Errorf("%d vCPU and %d MiB are not a machine", g.VCPUs, g.MemoryMiB)
-	case g.Root.SizeGiB < 0:
-		return fmt.Errorf("a disk of %d GiB", g.Root.SizeGiB)
-	case g.Root.Base != "" && g.Root.BaseFormat == "":
-		return errors.New("the base image's format is not named")
 	}
-	return nil
-}
-
-// Start powers the domain on. Its guest has booted Config.Boot later.
-func (d *Driver) Start(ctx context.Context, id cluster.InstanceID) error {
-	return d.do(ctx, OpStart, func() error {
-		r, ok := d.records[id]
-		switch {
-		case !ok || !r.Defined:
-			return fmt.Errorf("start %s: %w", id, virt.ErrNotFound)
-		case r.Power == virt.PowerRunning:
-			return nil
-		case r.Power != virt.PowerOff:
-			return fmt.Errorf("start %s: it is %s, not off", id, powerName(r.Power))
-		}
-		if b := d.missingBridge(r); b != "" {
-			return fmt.Errorf("start %s: this host has no bridge %q", id, b)
-		}
-		r.powerOn(time.Now())
-		if f := d.faults[OpStart]; f != nil && f.GuestCrash > 0 {
-			r.plan(f.GuestCrash, virt.PowerCrashed, "panicked")
-		}
-		return d.put(id, r)
-	})
-}
-
-func (d *Driver) missingBridge(r record) string {
-	if d.cfg.Host.Bridges == nil {
-		return ""
+	roots := []virt.RootDisk{g.Root}
+	if g.Rescue != nil {
+		roots = append(roots, *g.Rescue)
 	}
-	for _, n := range r.NICs {
-		if !d.cfg.Host.Bridges[n.Bridge] {
-			return n.Bridge
+	for _, r := range roots {
+		if err := checkRoot(r); err != nil {
+			return err
 		}
 	}
-	return ""
-}
-
-// Stop powers the domain off, at once or, for virt.Shutdown, after Config.Shutdown.
-func (d *Driver) Stop(ctx context.Context, id cluster.InstanceID, how virt.StopMode) error {
-	return d.do(ctx, OpStop, func() error {
-		r, ok := d.records[id]
-		switch {
-		case !ok || !r.Defined:
-			return fmt.Errorf("stop %s: %w", id, virt.ErrNotFound)
-		case r.Power == virt.PowerOff:
-			return nil
-		case how == virt.Destroy:
-			r.powerOff("destroyed", time.Now())
-		case r.Power != virt.PowerRunning || d.cfg.Shutdown < 0 || !r.Due.IsZero():
-			return nil // the guest does not hear the button, ignores it, or was told already
-		default:
-			r.plan(d.cfg.Shutdown, virt.PowerOff, "shutdown")
-		}
-		return d.put(id, r)
-	})
-}
-
-// Remove powers the domain off and forgets its definition.
-func (d *Driver) Remove(ctx context.Context, id cluster.InstanceID) error {
-	return d.do(ctx, OpRemove, func() error {
-		r, ok := d.records[id]
-		if !ok || !r.Defined {
-			return nil
-		}
-		r.powerOff("destroyed", time.Now())
-		r.Defined = false
-		if !r.Disks {
-			return d.drop(id)
-		}
-		return d.put(id, r)
-	})
-}
-
-// RemoveDisks forgets the disks and the console of a domain that is no longer defined.
-func (d *Driver) RemoveDisks(ctx context.Context, id cluster.InstanceID, through, keep uint64) error {
-	return d.do(ctx, OpRemoveDisks, func() error {
-		r, ok := d.records[id]
-		if !ok {
-			return nil
-		}
-		if r.Defined {
-			return fmt.Errorf("remove disks of %s: its domain is still defined", id)
-		}
-		return d.drop(id)
-	})
+	return checkDisks(g.Disks)
 }
 
 // Console gives what the guest has printed by now.
