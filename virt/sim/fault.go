@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -33,6 +32,21 @@ const (
 	OpResizeDisk Op = "resize-disk"
 	OpAttachNIC  Op = "attach-nic"
 	OpDetachNIC  Op = "detach-nic"
+
+	OpCapture Op = "capture"
+	OpExport  Op = "export"
+	OpImport  Op = "import"
+
+	OpDial        Op = "dial"
+	OpDiagnostics Op = "diagnostics"
+	OpSetPassword Op = "set-password"
+	OpCrash       Op = "crash"
+
+	OpReceive      Op = "receive"
+	OpMigrate      Op = "migrate"
+	OpAbortMigrate Op = "abort-migrate"
+	OpForceMigrate Op = "force-migrate"
+	OpLand         Op = "land" // the destination's part in a Migrate, when the guest's last memory has come
 )
 
 // ErrInjected is wrapped by every failure that a Fault asked for and that took no effect.
@@ -45,6 +59,14 @@ type Fault struct {
 	Fail     int           // as many of the next calls fail and take no effect
 	FailRate float64       // share of the further calls that do so, 0 to 1
 	Lose     int           // as many of the next calls take effect and still return virt.ErrUnavailable
+
+	// At is how far, in per cent, an operation that takes its time comes before Hang, Fail or FailRate strike, and
+	// Slow is then spread evenly over the operation. It counts for OpCapture, OpImport and OpMigrate.
+	At int
+
+	// Restless lets guests change their memory faster than it is sent, from At per cent on, until the migration is
+	// forced or aborted. It counts for OpMigrate.
+	Restless bool
 
 	// GuestCrash lets every guest that is started crash this long after its start. It counts for OpStart;
 	// 0: no crash.
@@ -158,63 +180,4 @@ func (d *Driver) eachUp(f func(*record)) error {
 		}
 	}
 	return nil
-}
-
-// suffer lets a call go through what is wrong with its operation. It tells whether the answer is to be lost.
-func (d *Driver) suffer(ctx context.Context, op Op) (lose bool, err error) {
-	d.mu.Lock()
-	var slow time.Duration
-	var hang, fail bool
-	if f := d.faults[op]; f != nil {
-		slow, hang = f.Slow, f.Hang
-		switch {
-		case hang:
-		case f.Fail > 0:
-			f.Fail--
-			fail = true
-		case f.FailRate > 0 && d.dice.Float64() < f.FailRate:
-			fail = true
-		case f.Lose > 0:
-			f.Lose--
-			lose = true
-		}
-	}
-	d.mu.Unlock()
-
-	if err := d.wait(ctx, op, slow, hang); err != nil {
-		return false, err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	switch {
-	case d.down:
-		return false, fmt.Errorf("%s: the simulated hypervisor is down: %w", op, virt.ErrUnavailable)
-	case fail:
-		return false, fmt.Errorf("%s: %w", op, ErrInjected)
-	}
-	return lose, nil
-}
-
-// wait waits for slow, or, with hang, until the caller has had enough.
-func (d *Driver) wait(ctx context.Context, op Op, slow time.Duration, hang bool) error {
-	var timeout <-chan time.Time
-	switch {
-	case hang:
-	case slow > 0:
-		t := time.NewTimer(slow)
-		defer t.Stop()
-		timeout = t.C
-	default:
-		if ctx.Err() == nil {
-			return nil
-		}
-	}
-	select {
-	case <-timeout:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("%s: %w: %w", op, virt.ErrUnavailable, ctx.Err())
-	case <-d.done:
-		return fmt.Errorf("%s: the driver is closed: %w", op, virt.ErrUnavailable)
-	}
 }

@@ -17,6 +17,16 @@ func act[T any](ctx context.Context, d *Driver, op Op, f func() (T, error)) (T, 
 	if err != nil {
 		return zero, err
 	}
+	v, err := locked(d, op, f)
+	if err == nil && lose {
+		return zero, fmt.Errorf("%s: the answer was lost: %w", op, virt.ErrUnavailable)
+	}
+	return v, err
+}
+
+// locked brings the records up to the present and runs f with the lock held.
+func locked[T any](d *Driver, op Op, f func() (T, error)) (T, error) {
+	var zero T
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
@@ -25,11 +35,7 @@ func act[T any](ctx context.Context, d *Driver, op Op, f func() (T, error)) (T, 
 	if err := d.settle(time.Now()); err != nil {
 		return zero, err
 	}
-	v, err := f()
-	if err == nil && lose {
-		return zero, fmt.Errorf("%s: the answer was lost: %w", op, virt.ErrUnavailable)
-	}
-	return v, err
+	return f()
 }
 
 func (d *Driver) do(ctx context.Context, op Op, f func() error) error {
@@ -46,6 +52,9 @@ func (d *Driver) put(id cluster.InstanceID, r record) error {
 	}
 	d.records[id] = r
 	d.expect(r)
+	if !r.Defined || !r.up() {
+		d.hangUp(id)
+	}
 	return d.changed(id)
 }
 

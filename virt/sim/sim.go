@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -67,6 +68,8 @@ type Driver struct {
 	dice    *rand.Rand
 	down    bool
 	closed  bool
+
+	consoles map[net.Conn]cluster.InstanceID // the guests' ends of the connections
 }
 
 var _ virt.Driver = (*Driver)(nil)
@@ -82,6 +85,8 @@ func New(cfg Config) (*Driver, error) {
 		records: make(map[cluster.InstanceID]record),
 		faults:  make(map[Op]*Fault),
 		dice:    rand.New(rand.NewPCG(cfg.Seed, cfg.Seed)),
+
+		consoles: make(map[net.Conn]cluster.InstanceID),
 	}
 	if cfg.File != "" {
 		j, records, err := openJournal(cfg.File)
@@ -211,6 +216,9 @@ func (d *Driver) Close() error {
 	}
 	d.closed = true
 	close(d.done)
+	for c := range d.consoles {
+		c.Close()
+	}
 	d.mu.Unlock()
 	d.loop.Wait()
 
