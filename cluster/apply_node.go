@@ -147,6 +147,9 @@ func (s *State) setNodeService(o *SetNodeService) ([]string, *Error) {
 	if err := checkLines("The reason", o.Service.Reason, maxText); err != nil {
 		return nil, err
 	}
+	if o.Revision != 0 && o.Revision != old.Revision {
+		return nil, Errorf(Stale, "The node %s was changed in the meantime", old.Name)
+	}
 	n := old.Clone()
 	n.Service = o.Service
 	n.Revision, n.Updated = s.t.meta.Index, s.t.meta.Time

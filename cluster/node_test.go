@@ -160,6 +160,18 @@ func TestUpdateNode_KeepsWhatTheOperatorDecided(t *testing.T) {
 	w.refuse(&UpdateNode{Node: someNode("n2", "192.0.2.9")}, Conflict, "belongs to the node n1")
 }
 
+// Two operators look at a node, one disables it and the other drains it. The second one's change was decided without knowing the
+// first one's, and must not undo it.
+func TestSetNodeService_OfAnOlderRevisionIsStale(t *testing.T) {
+	w := newTown(t)
+	seen, _ := w.s.View().Node(first)
+	w.do(&SetNodeService{ID: first, Service: ServiceState{Disabled: true, Reason: "fan"}, Revision: seen.Revision})
+	w.refuse(&SetNodeService{ID: first, Service: ServiceState{Draining: true}, Revision: seen.Revision}, Stale, "in the meantime")
+	now, _ := w.s.View().Node(first)
+	w.do(&SetNodeService{ID: first, Service: ServiceState{Disabled: true, Draining: true}, Revision: now.Revision})
+	w.do(&SetNodeService{ID: first, Service: ServiceState{}}) // says that it does not matter
+}
+
 func TestCapacityLimit_CountsAsPlacementDoes(t *testing.T) {
 	c := Capacity{VCPUs: 4, VCPURatio: 4000, ReservedVCPUs: 1, MemoryMiB: 1000, MemoryRatio: 1500, ReservedMemoryMiB: 2000, DiskGiB: 10, DiskRatio: 1000}
 	if got := c.Limit(); got != (Resources{VCPUs: 12, DiskGiB: 10}) {

@@ -41,10 +41,12 @@ type UpdateNode struct {
 	Node Node `json:"node"`
 }
 
-// SetNodeService records what an operator decided about a node.
+// SetNodeService records what an operator decided about a node. Stale when a revision is given and is not the node's: somebody
+// else changed the node in between.
 type SetNodeService struct {
-	ID      NodeID       `json:"id"`
-	Service ServiceState `json:"service"`
+	ID       NodeID       `json:"id"`
+	Service  ServiceState `json:"service"`
+	Revision uint64       `json:"revision,omitempty"` // of the node when it was decided; 0: whatever it is
 }
 
 // RemoveNode takes a node out for good: its ID may never enrol or vote again. Refused with Conflict while

@@ -171,13 +171,15 @@ func status(n *cluster.Node) (status, why string) {
 
 func (s *server) drain(on bool) func(*http.Request) (any, error) {
 	return func(r *http.Request) (any, error) {
-		_, n, err := s.find(r)
-		if err != nil {
-			return nil, err
-		}
-		service := n.Service
-		service.Draining = on
-		_, err = rest.Change(r, s.Backend, &cluster.SetNodeService{ID: n.ID, Service: service})
+		_, err := rest.Update(r, s.Backend, func(*cluster.View) (cluster.Op, error) {
+			_, n, err := s.find(r)
+			if err != nil {
+				return nil, err
+			}
+			service := n.Service
+			service.Draining = on
+			return &cluster.SetNodeService{ID: n.ID, Service: service, Revision: n.Revision}, nil
+		})
 		return nil, err
 	}
 }
