@@ -7,12 +7,12 @@
 //	POST   /cluster/v1/nodes/{node}/undrain
 //	DELETE /cluster/v1/nodes/{node}[?force=true]  for good
 //	GET    /cluster/v1/tokens                     join tokens, without their secrets
-//	POST   /cluster/v1/tokens                     {"uses": 1, "ttl": "1h", "zone": ""} -> {"token": "kn1..."}
+//	POST   /cluster/v1/tokens                     {"uses": 1, "ttl": "1h", "zone": ""} -> 201 {"token": "kn1..."}
 //	DELETE /cluster/v1/tokens/{id}
 //	GET    /cluster/v1/instances/{id}/placement   how the node was chosen
 //
 // Router serves it to administrators with a token; LocalRouter serves it without one on a socket that only root can
-// open, so that `kilonova node ...` works on every node without a password. Errors have Nova's shape.
+// open, so that `kilonova node ...` works on every node without a password. Errors have Nova's shape, times that of RFC 3339.
 //
 // Concurrency: safe for concurrent use.
 package clusterapi

@@ -91,7 +91,7 @@ func (s *server) router(guards ...func(http.Handler) http.Handler) http.Handler 
 		r.Post("/nodes/{node}/undrain", handle(s.drain(false)))
 		r.Delete("/nodes/{node}", handle(s.removeNode))
 		r.Get("/tokens", handle(s.listTokens))
-		r.Post("/tokens", handle(s.createToken))
+		r.Post("/tokens", reply(http.StatusCreated, s.createToken))
 		r.Delete("/tokens/{token}", handle(s.deleteToken))
 		r.Get("/instances/{instance}/placement", handle(s.placement))
 	})
@@ -99,7 +99,10 @@ func (s *server) router(guards ...func(http.Handler) http.Handler) http.Handler 
 }
 
 // handle turns what a handler returns into the reply. A nil body is 204.
-func handle(f func(*http.Request) (any, error)) http.HandlerFunc {
+func handle(f func(*http.Request) (any, error)) http.HandlerFunc { return reply(http.StatusOK, f) }
+
+// reply is handle with another status for a body.
+func reply(status int, f func(*http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := f(r)
 		switch {
@@ -108,7 +111,7 @@ func handle(f func(*http.Request) (any, error)) http.HandlerFunc {
 		case body == nil:
 			w.WriteHeader(http.StatusNoContent)
 		default:
-			rest.Reply(w, http.StatusOK, body)
+			rest.Reply(w, status, body)
 		}
 	}
 }

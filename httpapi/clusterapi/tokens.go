@@ -80,23 +80,3 @@ func (s *server) deleteToken(r *http.Request) (any, error) {
 	_, err := rest.Change(r, s.Backend, &cluster.DeleteJoinToken{ID: cluster.TokenID(chi.URLParam(r, "token"))})
 	return nil, err
 }
-
-// Placement is why an instance is where it is, and where it would go now.
-type Placement struct {
-	Instance cluster.InstanceID   `json:"instance"`
-	Chosen   *cluster.Explanation `json:"chosen"` // null: not decided yet
-	Now      cluster.Explanation  `json:"now"`
-}
-
-func (s *server) placement(r *http.Request) (any, error) {
-	view, err := rest.View(r, s.Backend)
-	if err != nil {
-		return nil, err
-	}
-	id := cluster.InstanceID(chi.URLParam(r, "instance"))
-	in, ok := view.Instance(id)
-	if !ok {
-		return nil, cluster.Errorf(cluster.NotFound, "Instance %s could not be found.", id)
-	}
-	return Placement{Instance: id, Chosen: in.Placement, Now: s.Placer.Explain(in)}, nil
-}
