@@ -19,7 +19,7 @@ type Config struct {
 	Cluster  http.Handler // our own, under /cluster
 
 	Metrics http.Handler // /metrics
-	Health  http.Handler // /healthz; nil: always healthy
+	Health  http.Handler // /healthz: can the cluster be used through this node? nil: always
 
 	Log      *slog.Logger  // nil: slog's default
 	Observer rest.Observer // nil: nobody is told of requests
@@ -65,16 +65,21 @@ func New(c Config) http.Handler {
 		r.Method(http.MethodGet, "/metrics", c.Metrics)
 	}
 	if c.Health == nil {
-		c.Health = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			rest.Reply(w, http.StatusOK, map[string]string{"status": "ok"})
-		})
+		c.Health = http.HandlerFunc(alive)
 	}
 	r.Method(http.MethodGet, "/healthz", c.Health)
 	r.Method(http.MethodHead, "/healthz", c.Health)
+	r.Get("/livez", alive)
+	r.Head("/livez", alive)
 	r.Get("/", index(mounts))
 	r.NotFound(rest.NotFoundPage)
 	r.MethodNotAllowed(rest.NotFoundPage)
 	return r
+}
+
+// alive answers as long as the process does, whatever the cluster is like.
+func alive(w http.ResponseWriter, _ *http.Request) {
+	rest.Reply(w, http.StatusOK, map[string]string{"status": "ok"})
 }
 
 // index tells people and programs that found the address what is there.

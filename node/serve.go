@@ -103,6 +103,7 @@ func (n *node) apiHandler(tokens *identity.Tokens, cluster clusterapi.Config) ht
 		Network: network.Router(network.Config{Backend: n.state, Verifier: tokens, Liveness: n.members}),
 		Cluster: clusterapi.Router(cluster),
 		Metrics: promhttp.HandlerFor(n.metrics, promhttp.HandlerOpts{}),
+		Health:  health{n.state},
 		Log:     n.cfg.Log, Observer: n.meters,
 	})
 }

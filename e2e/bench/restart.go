@@ -68,7 +68,7 @@ func (t *town) restart(ctx context.Context, p *peer) (healthy, answers, used tim
 	}
 	c := t.admin.at(p.url())
 	defer c.close()
-	if err := poll(ctx, p, func() error { return c.get(ctx, "/healthz", nil) }); err != nil {
+	if err := poll(ctx, p, func() error { return c.get(ctx, "/livez", nil) }); err != nil {
 		return 0, 0, 0, err
 	}
 	healthy = time.Since(start)
