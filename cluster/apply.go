@@ -101,6 +101,7 @@ func (s *State) forget() {
 var applyParts = [...]func(s *State, op Op) (ids []string, refusal *Error, known bool){
 	(*State).applyClusterOp,
 	(*State).applyResourceOp,
+	(*State).applyOperationOp,
 	(*State).applyConsoleOp,
 }
 

@@ -83,7 +83,11 @@ func (s *State) build(in *Instance, o *CreateInstances, item *NewInstance) {
 // settle gives an instance its node.
 func (s *State) settle(in *Instance, id NodeID) {
 	in.Node = id
-	in.Epoch++
+	in.Epoch, in.Epochs.Disk = in.Epoch+1, 0
+	if in.Epochs.Given != 0 {
+		in.Epoch = in.newEpoch()
+	}
+	in.Mode.Host = ""
 	in.Status.Task = TaskSpawning
 	s.setPortOwner(in, s.portOwner(in))
 }
@@ -96,6 +100,9 @@ func (s *State) strand(in *Instance) {
 		f.Details = strings.Join(in.Placement.Reasons, "\n")
 	}
 	in.Status = Status{VM: VMError, Fault: f}
+	if in.Mode.Shelved != "" { // it stays where it is, in its image
+		in.Status.VM, in.Wanted, in.Mode.Host = VMOffloaded, WantOff, ""
+	}
 	s.endActions(in, resultError, noValidHost)
 }
 

@@ -23,7 +23,7 @@ func (s *State) placeInstance(o *PlaceInstance) ([]string, *Error) {
 	if old.Generation != o.Generation || old.Epoch != o.Epoch {
 		return nil, Errorf(Stale, "Instance %s was changed in the meantime", o.ID)
 	}
-	if old.Node != "" || old.Wanted == WantDeleted || old.Status.Task != TaskScheduling {
+	if !old.WaitsForNode() {
 		return nil, Errorf(Conflict, "Instance %s does not wait for a node", o.ID)
 	}
 	if err := checkExplanation(&o.Explanation); err != nil {
@@ -96,18 +96,26 @@ func (s *State) deleteInstance(o *DeleteInstance) ([]string, *Error) {
 		return []string{string(o.ID)}, nil
 	}
 	in := old.Clone()
+	by := asked{request: o.Request, project: o.Project, user: o.User}
+	if o.Reclaim != 0 && in.Node != "" && in.Mode.Reclaim == 0 && in.Status.VM != VMBuilding && in.Status.VM != VMError {
+		if in.Op != nil {
+			s.failOperation(in, "The instance was deleted.")
+		}
+		s.softDelete(in, o.Reclaim, by)
+		return []string{string(o.ID)}, nil
+	}
+	if in.Node != "" {
+		s.entombEverywhere(in)
+	}
+	s.dropOperation(in)
 	in.Wanted = WantDeleted
 	in.Generation++
 	in.Status.Task, in.Status.Note, in.Status.Progress = TaskDeleting, "", 0
-	s.begin(in, actionDelete, asked{request: o.Request, project: o.Project, user: o.User}, eventTerminate)
+	s.begin(in, actionDelete, by, eventTerminate)
 	s.saveInstance(in)
 	if in.Node == "" {
 		s.bury(in)
-		return []string{string(o.ID)}, nil
 	}
-	s.putTombstone(&Tombstone{
-		Instance: in.ID, Node: in.Node, Epoch: in.Epoch, Resources: in.Resources(), Created: s.t.meta.Time,
-	})
 	return []string{string(o.ID)}, nil
 }
 
@@ -132,7 +140,7 @@ func (s *State) bury(in *Instance) {
 	now := s.t.meta.Time
 	c := in.Clone()
 	c.Revision, c.Times.Updated, c.Times.Terminated = s.t.meta.Index, now, now
-	c.Deleted, c.Ports = true, nil
+	c.Deleted, c.Ports, c.Op, c.Mode = true, nil, nil, Mode{}
 	c.Spec.UserData, c.Spec.PublicKey, c.Spec.AdminPass = nil, "", ""
 	c.Status = Status{VM: VMDeleted, Fault: in.Status.Fault}
 	s.putDeleted(c)

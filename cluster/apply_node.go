@@ -147,9 +147,6 @@ func (s *State) setNodeService(o *SetNodeService) ([]string, *Error) {
 	if err := checkLines("The reason", o.Service.Reason, maxText); err != nil {
 		return nil, err
 	}
-	if o.Revision != 0 && o.Revision != old.Revision {
-		return nil, Errorf(Stale, "The node %s was changed in the meantime", old.Name)
-	}
 	n := old.Clone()
 	n.Service = o.Service
 	n.Revision, n.Updated = s.t.meta.Index, s.t.meta.Time
@@ -172,6 +169,7 @@ func (s *State) removeNode(o *RemoveNode) ([]string, *Error) {
 	if len(placed) > 0 && !o.Force {
 		return nil, Errorf(Conflict, "The node %s has %d instances; move or delete them first", n.Name, len(placed))
 	}
+	s.withdrawOperations(o.ID)
 	var graves []*Tombstone
 	for t := range prefixed(&s.t.tombstones, string(o.ID)+sep) {
 		graves = append(graves, t)
@@ -180,7 +178,8 @@ func (s *State) removeNode(o *RemoveNode) ([]string, *Error) {
 		s.dropTombstone(t)
 	}
 	for _, in := range placed {
-		s.lose(in, n)
+		now, _ := s.t.instances.Get(in.ID)
+		s.lose(now, n)
 	}
 	s.withdrawImages(o.ID)
 	s.dropNode(n)
@@ -196,7 +195,7 @@ func (s *State) lose(in *Instance, n *Node) {
 	}
 	c := in.Clone()
 	c.Node = ""
-	c.Epoch++
+	c.Epoch, c.Epochs.Disk = c.newEpoch(), 0
 	c.Generation++
 	why := fmt.Sprintf("The node %s was removed from the cluster.", n.Name)
 	c.Status = Status{VM: VMError, Fault: &Fault{Code: faultCode, Message: why, Created: s.t.meta.Time}}

@@ -12,10 +12,12 @@ const (
 // (OpenStack Compute API reference, preconditions of the server actions).
 type transition struct {
 	action, event string
+	words         string // the action's name in refusals, where that is another
 	from          []VMState
 	during        []TaskState
 	task          TaskState
 	wanted        Power
+	unplaced      bool // it may have no node
 }
 
 var (
@@ -33,13 +35,39 @@ var (
 	}
 	hardRebootTransition = transition{
 		action: actionReboot, event: eventReboot, wanted: WantOn, task: TaskRebootHard,
-		from:   []VMState{VMActive, VMStopped, VMPaused, VMError},
-		during: []TaskState{TaskNone, TaskRebooting, TaskRebootHard},
+		from:   []VMState{VMActive, VMStopped, VMPaused, VMSuspended, VMError},
+		during: []TaskState{TaskNone, TaskRebooting, TaskRebootHard, TaskSuspending, TaskResuming, TaskUnpausing},
 	}
 )
 
+// powerActions are those of SetPower that go by their name.
+var powerActions = map[string]*transition{
+	"pause": {
+		action: "pause", event: "compute_pause_instance", wanted: WantPaused, task: TaskPausing,
+		from: []VMState{VMActive}, during: []TaskState{TaskNone},
+	},
+	"unpause": {
+		action: "unpause", event: "compute_unpause_instance", wanted: WantOn, task: TaskUnpausing,
+		from: []VMState{VMPaused}, during: []TaskState{TaskNone},
+	},
+	"suspend": {
+		action: "suspend", event: "compute_suspend_instance", wanted: WantSaved, task: TaskSuspending,
+		from: []VMState{VMActive}, during: []TaskState{TaskNone},
+	},
+	"resume": {
+		action: "resume", event: "compute_resume_instance", wanted: WantOn, task: TaskResuming,
+		from: []VMState{VMSuspended}, during: []TaskState{TaskNone},
+	},
+}
+
 // transition finds what the op asks for.
 func (o *SetPower) transition() (*transition, *Error) {
+	if o.Action != "" {
+		if t, ok := powerActions[o.Action]; ok {
+			return t, nil
+		}
+		return nil, Errorf(Invalid, "There is no change of power called %.20q", o.Action)
+	}
 	switch {
 	case o.Wanted == WantOn && o.Reboot == "":
 		return &startTransition, nil
@@ -58,17 +86,9 @@ func (s *State) setPower(o *SetPower) ([]string, *Error) {
 	if err != nil {
 		return nil, err
 	}
-	old, ok := s.t.instances.Get(o.ID)
-	if !ok {
-		return nil, missingInstance(o.ID)
-	}
-	switch {
-	case !slices.Contains(t.from, old.Status.VM):
-		return nil, Errorf(Conflict, "Cannot '%s' instance %s while it is in vm_state %s", t.action, o.ID, old.Status.VM)
-	case !slices.Contains(t.during, old.Status.Task):
-		return nil, Errorf(Conflict, "Cannot '%s' instance %s while it is in task_state %s", t.action, o.ID, old.Status.Task)
-	case old.Node == "":
-		return nil, Errorf(Conflict, "Instance %s is not ready", o.ID)
+	old, err := s.permitted(o.ID, t)
+	if err != nil {
+		return nil, err
 	}
 	in := old.Clone()
 	in.Wanted = t.wanted
@@ -80,4 +100,30 @@ func (s *State) setPower(o *SetPower) ([]string, *Error) {
 	s.begin(in, t.action, asked{request: o.Request, project: o.Project, user: o.User}, t.event)
 	s.saveInstance(in)
 	return []string{string(in.ID)}, nil
+}
+
+// permitted gives the instance, if what is asked is allowed in its state.
+func (s *State) permitted(id InstanceID, t *transition) (*Instance, *Error) {
+	in, ok := s.t.instances.Get(id)
+	switch {
+	case !ok:
+		return nil, missingInstance(id)
+	case !slices.Contains(t.from, in.Status.VM):
+		return nil, Errorf(Conflict, "Cannot '%s' instance %s while it is in vm_state %s", t.name(), id, in.Status.VM)
+	case !slices.Contains(t.during, in.Status.Task):
+		return nil, Errorf(Conflict, "Cannot '%s' instance %s while it is in task_state %s", t.name(), id, in.Status.Task)
+	case in.Wanted == WantDeleted:
+		return nil, Errorf(Conflict, "Instance %s is being deleted", id)
+	case in.Node == "" && !t.unplaced:
+		return nil, Errorf(Conflict, "Instance %s is not ready", id)
+	}
+	return in, nil
+}
+
+// name is the action's in refusals.
+func (t *transition) name() string {
+	if t.words != "" {
+		return t.words
+	}
+	return t.action
 }

@@ -55,17 +55,19 @@ func (s *State) checkNetworkQuota(p ProjectID, name QuotaName, used int64) *Erro
 	return nil
 }
 
-// checkComputeQuota refuses n more instances of a size, in Nova's words, which name what is over by the alphabet.
+// checkComputeQuota refuses n more instances of a size, in Nova's words, which name what is over by the alphabet. With n
+// zero, it is an instance that is there and grows by that much.
 func (s *State) checkComputeQuota(p ProjectID, n int64, each Resources) *Error {
+	times := max(n, 1)
 	u, _ := s.t.usage.Get(p)
 	var over, asked, used, allowed []string
 	for _, l := range []struct {
 		name       QuotaName
 		used, more int64
 	}{
-		{QuotaCores, u.VCPUs, n * each.VCPUs},
+		{QuotaCores, u.VCPUs, times * each.VCPUs},
 		{QuotaInstances, u.Instances, n},
-		{QuotaRAM, u.MemoryMiB, n * each.MemoryMiB},
+		{QuotaRAM, u.MemoryMiB, times * each.MemoryMiB},
 	} {
 		if s.exceeds(p, l.name, l.used, l.more) {
 			over = append(over, string(l.name))

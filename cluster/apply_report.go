@@ -37,7 +37,15 @@ func (s *State) report(node NodeID, r *InstanceReport) bool {
 	if v.status.VM == VMActive && c.Times.Launched == 0 {
 		c.Times.Launched = s.t.meta.Time
 	}
-	if v.result != "" {
+	if v.status.VM == VMActive && v.result == resultSuccess && c.Mode.Shelved != "" {
+		s.unshelved(c)
+	}
+	switch {
+	case v.advance:
+		s.advance(c)
+	case in.Op != nil && v.result != "":
+		s.failOperation(c, v.why)
+	case v.result != "":
 		s.endActions(c, v.result, v.why)
 	}
 	s.saveInstance(c)
@@ -63,6 +71,7 @@ type verdict struct {
 	status      Status
 	wanted      Power
 	result, why string // how what was under way ended; "": it did not
+	advance     bool   // the step of the operation is done
 }
 
 // ReportChanges tells whether a report of the instance's own node, at that instant of the state, would change
@@ -84,22 +93,62 @@ func judge(in *Instance, r *InstanceReport, now Time) verdict {
 		if r.Error != "" {
 			v.status.Note = clip(r.Error, maxText)
 		}
+	case in.Op != nil:
+		v.during(in, r)
 	case r.Error != "":
 		v.fail(r, now)
-	case in.Wanted == WantOff && (r.Power == PowerShutdown || r.Power == PowerCrashed):
-		v.reach(VMStopped)
-	case in.Wanted == WantOn && r.Power == PowerRunning && r.Boot >= in.Boot:
-		v.status.Boot = r.Boot
-		v.reach(VMActive)
-	case in.Wanted == WantOn && (r.Power == PowerShutdown || r.Power == PowerCrashed):
-		if in.Status.VM == VMActive && in.Status.Task == TaskNone {
-			// The guest powered itself off. It stays off, as Nova's periodic power sync would have it.
+	case in.as(r):
+		if in.Wanted == WantOn {
+			v.status.Boot = r.Boot
+		}
+		v.reach(in.resting())
+	case in.Wanted != WantOff && off(r.Power) && (in.Status.Task == TaskNone || in.Wanted != WantOn):
+		// The guest powered itself off, or lost its memory with its host. It stays off, as Nova's periodic power
+		// sync would have it.
+		if in.Status.VM != VMBuilding && in.Status.VM != VMError {
 			v.wanted = WantOff
 			v.reach(VMStopped)
 		}
 	}
-	v.changed = v.status != in.Status || v.wanted != in.Wanted
+	v.changed = v.status != in.Status || v.wanted != in.Wanted || v.advance
 	return v
+}
+
+// off tells whether a domain in that state has neither a running guest nor its memory.
+func off(p PowerState) bool { return p == PowerShutdown || p == PowerCrashed }
+
+// as tells whether a report says that the domain is as the instance is wanted.
+func (i *Instance) as(r *InstanceReport) bool {
+	switch i.Wanted {
+	case WantOn:
+		return r.Power == PowerRunning && r.Boot >= i.Boot
+	case WantOff:
+		return off(r.Power)
+	case WantPaused:
+		return r.Power == PowerPaused
+	case WantSaved:
+		return r.Power == PowerSuspended
+	}
+	return false
+}
+
+// during judges a report of an instance with an operation under way: some steps end with a power state, and to the others
+// power means nothing.
+func (v *verdict) during(in *Instance, r *InstanceReport) {
+	switch in.Op.Step {
+	case StepStopping:
+		v.advance = off(r.Power)
+	case StepFinishing, StepReverting:
+		v.advance = in.as(r)
+		if v.advance && in.Wanted == WantOn {
+			v.status.Boot = r.Boot
+		}
+	default:
+		return
+	}
+	if r.Error != "" && !v.advance {
+		v.result, v.why = resultError, clip(r.Error, maxText)
+	}
 }
 
 // reach ends what was under way with success. An instance in error that its node brought to what is wanted

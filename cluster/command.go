@@ -75,6 +75,19 @@ const (
 // side by side. Append to a block only.
 const (
 	// Operations of instances: 50 to 79.
+	KindRebuildInstance  Kind = 50
+	KindRescueInstance   Kind = 51
+	KindBeginMove        Kind = 52
+	KindPlaceMove        Kind = 53
+	KindEndMove          Kind = 54
+	KindSignalMove       Kind = 55
+	KindBeginCapture     Kind = 56
+	KindAdvanceOperation Kind = 57
+	KindUnshelveInstance Kind = 58
+	KindRestoreInstance  Kind = 59
+	KindResetInstance    Kind = 60
+	KindAttachPort       Kind = 61
+	KindDetachPort       Kind = 62
 
 	// Server groups and aggregates: 80 to 99.
 

@@ -22,6 +22,7 @@ type (
 	RoleID       string
 	CredentialID string
 	TokenID      string // audit ID of an API token, or the ID part of a join token
+	OperationID  string // UUID of an operation on an instance; Nova's UUID of a migration
 	RequestID    string // names one attempt to change something, the same over all its retries
 )
 

@@ -7,6 +7,8 @@ import (
 
 // Instance is a VM that the cluster promised. Its Spec is what the user asked for; Node, Epoch and Wanted are
 // what the cluster decided; Status is what its node reported last.
+//
+// tidy: one record for each instance, with what its parts do not say.
 type Instance struct {
 	ID          InstanceID    `json:"id"`
 	Revision    uint64        `json:"revision"` // index of the last change of any part
@@ -16,7 +18,8 @@ type Instance struct {
 	Spec        Spec          `json:"spec"`
 	Node        NodeID        `json:"node,omitempty"` // "": not placed
 	Generation  uint64        `json:"generation"`     // raised when what the domain should be changes
-	Epoch       uint64        `json:"epoch"`          // raised when Node changes
+	Epoch       uint64        `json:"epoch"`          // raised when Node changes, or its disks are to be made anew
+	Epochs      Epochs        `json:"epochs,omitzero"`
 	Wanted      Power         `json:"wanted"`
 	Boot        uint64        `json:"boot"` // raised by a hard reboot: the domain must be started anew once
 	Status      Status        `json:"status"`
@@ -26,6 +29,28 @@ type Instance struct {
 	Images      []BootImage   `json:"images,omitempty"`       // what it boots from, as it was when it was made
 	Times       InstanceTimes `json:"times"`
 	Deleted     bool          `json:"deleted,omitempty"` // gone; kept for a while for listings
+	Op          *Operation    `json:"op,omitempty"`      // what is under way in several steps; nil: nothing
+	Mode        Mode          `json:"mode,omitzero"`
+}
+
+// Epochs are the epochs of an instance besides its present one.
+type Epochs struct {
+	Given uint64 `json:"given,omitempty"` // the highest ever given, also to a move that failed; 0: the present one is
+	Disk  uint64 `json:"disk,omitempty"`  // the one that its disks were made for; 0: the present one
+}
+
+// Mode is what an instance is besides its usual self.
+type Mode struct {
+	Rescue  *Rescue `json:"rescue,omitempty"`  // it boots from another image, beside its own disk
+	Shelved ImageID `json:"shelved,omitempty"` // the image that its disk was saved to
+	Reclaim Time    `json:"reclaim,omitempty"` // deleted softly: when it goes for good
+	Host    string  `json:"host,omitempty"`    // the node's name that it is to come back to, while it waits for one
+}
+
+// Rescue is what an instance boots from to be mended.
+type Rescue struct {
+	Images    []BootImage `json:"images,omitempty"`
+	AdminPass string      `json:"admin_pass,omitempty"`
 }
 
 // Spec is what the user asked for.
@@ -92,6 +117,8 @@ type Power string
 const (
 	WantOn      Power = "on"
 	WantOff     Power = "off"
+	WantPaused  Power = "paused"    // in memory, its processors halted
+	WantSaved   Power = "suspended" // its memory on disk
 	WantDeleted Power = "deleted"
 )
 
@@ -100,12 +127,18 @@ type VMState string
 
 // The vm_states in use.
 const (
-	VMBuilding VMState = "building"
-	VMActive   VMState = "active"
-	VMStopped  VMState = "stopped"
-	VMPaused   VMState = "paused"
-	VMError    VMState = "error"
-	VMDeleted  VMState = "deleted"
+	VMBuilding    VMState = "building"
+	VMActive      VMState = "active"
+	VMStopped     VMState = "stopped"
+	VMPaused      VMState = "paused"
+	VMSuspended   VMState = "suspended"
+	VMRescued     VMState = "rescued"
+	VMResized     VMState = "resized"
+	VMShelved     VMState = "shelved"
+	VMOffloaded   VMState = "shelved_offloaded"
+	VMSoftDeleted VMState = "soft-delete"
+	VMError       VMState = "error"
+	VMDeleted     VMState = "deleted"
 )
 
 // TaskState is Nova's task_state; "" means that nothing is under way.
@@ -113,14 +146,33 @@ type TaskState string
 
 // The task_states in use.
 const (
-	TaskNone        TaskState = ""
-	TaskScheduling  TaskState = "scheduling"
-	TaskSpawning    TaskState = "spawning"
-	TaskDeleting    TaskState = "deleting"
-	TaskPoweringOff TaskState = "powering-off"
-	TaskPoweringOn  TaskState = "powering-on"
-	TaskRebooting   TaskState = "reboot_started"
-	TaskRebootHard  TaskState = "reboot_started_hard"
+	TaskNone          TaskState = ""
+	TaskScheduling    TaskState = "scheduling"
+	TaskSpawning      TaskState = "spawning"
+	TaskDeleting      TaskState = "deleting"
+	TaskPoweringOff   TaskState = "powering-off"
+	TaskPoweringOn    TaskState = "powering-on"
+	TaskRebooting     TaskState = "reboot_started"
+	TaskRebootHard    TaskState = "reboot_started_hard"
+	TaskPausing       TaskState = "pausing"
+	TaskUnpausing     TaskState = "unpausing"
+	TaskSuspending    TaskState = "suspending"
+	TaskResuming      TaskState = "resuming"
+	TaskRebuilding    TaskState = "rebuilding"
+	TaskRescuing      TaskState = "rescuing"
+	TaskUnrescuing    TaskState = "unrescuing"
+	TaskRestoring     TaskState = "restoring"
+	TaskSnapshot      TaskState = "image_snapshot"
+	TaskBackup        TaskState = "image_backup"
+	TaskUploading     TaskState = "image_uploading"
+	TaskResizePrep    TaskState = "resize_prep"
+	TaskResizeMoving  TaskState = "resize_migrating"
+	TaskResizeFinish  TaskState = "resize_finish"
+	TaskResizeRevert  TaskState = "resize_reverting"
+	TaskMigrating     TaskState = "migrating"
+	TaskShelving      TaskState = "shelving"
+	TaskShelvingSaved TaskState = "shelving_image_uploading"
+	TaskUnshelving    TaskState = "unshelving"
 )
 
 // PowerState is Nova's power_state number.
@@ -165,9 +217,12 @@ type InstanceTimes struct {
 
 // Resources is what an instance of this spec takes from its node: what its flavor says, and, for a flavor whose
 // root disk is as large as the image, the disk that the image asks for at least.
-func (s *Spec) Resources() Resources {
-	r := s.Flavor.Resources()
-	if s.Flavor.DiskGiB == 0 {
+func (s *Spec) Resources() Resources { return s.resourcesAs(&s.Flavor) }
+
+// resourcesAs is Resources with another flavor.
+func (s *Spec) resourcesAs(f *Flavor) Resources {
+	r := f.Resources()
+	if f.DiskGiB == 0 {
 		r.DiskGiB += s.Boot.MinDiskGiB
 	}
 	return r
@@ -176,14 +231,42 @@ func (s *Spec) Resources() Resources {
 // Resources is what the instance takes from its node.
 func (i *Instance) Resources() Resources { return i.Spec.Resources() }
 
+// WaitsForNode tells whether the leader is to find the instance a node.
+func (i *Instance) WaitsForNode() bool {
+	return i.Node == "" && i.Wanted != WantDeleted && (i.Status.Task == TaskScheduling || i.Status.Task == TaskUnshelving)
+}
+
 // holdsRoom tells whether the instance itself takes room on its node. One that is being deleted does not: its
 // tombstone does.
 func (i *Instance) holdsRoom() bool { return i.Node != "" && i.Wanted != WantDeleted }
 
-// Clone returns a copy whose own fields, maps and slices may be changed. UserData, Placement and Fault are
-// shared: replace them, never write into them.
+// DiskEpoch is the epoch that the instance's disks were or are made for. It names their place on its node.
+func (i *Instance) DiskEpoch() uint64 {
+	if i.Epochs.Disk != 0 {
+		return i.Epochs.Disk
+	}
+	return i.Epoch
+}
+
+// Needs lists the images that have to stand on a node for the instance to be built there as it now is.
+func (i *Instance) Needs() []BootImage {
+	if i.Mode.Rescue == nil {
+		return i.Images
+	}
+	return append(slices.Clone(i.Images), i.Mode.Rescue.Images...)
+}
+
+// newEpoch gives an epoch that the instance never had.
+func (i *Instance) newEpoch() uint64 {
+	i.Epochs.Given = max(i.Epochs.Given, i.Epoch) + 1
+	return i.Epochs.Given
+}
+
+// Clone returns a copy whose own fields, maps and slices may be changed, those of its operation too. UserData, Placement,
+// Fault, Rescue and flavors are shared: replace them, never write into them.
 func (i *Instance) Clone() *Instance {
 	c := *i
+	c.Op = i.Op.clone()
 	c.Spec.Metadata = maps.Clone(i.Spec.Metadata)
 	c.Spec.Tags = slices.Clone(i.Spec.Tags)
 	c.Ports = slices.Clone(i.Ports)
@@ -195,7 +278,8 @@ func (i *Instance) Clone() *Instance {
 type Tombstone struct {
 	Instance  InstanceID `json:"instance"`
 	Node      NodeID     `json:"node"`
-	Epoch     uint64     `json:"epoch"` // domains and disks of this epoch and earlier ones may go
+	Epoch     uint64     `json:"epoch"`          // domains and disks of this epoch and earlier ones may go
+	Keep      uint64     `json:"keep,omitempty"` // disks made for this epoch stay all the same
 	Resources Resources  `json:"resources"`
 	Created   Time       `json:"created"`
 }

@@ -22,6 +22,7 @@ const (
 	maxReasons          = 64     // lines of an explanation
 	maxEvents           = 16     // events of an action
 
+	maxMigrations = 10_000 // records of moves kept, the newest
 	maxFixedIPs   = 16
 	maxPools      = 64
 	maxDNS        = 16

@@ -64,6 +64,7 @@ type SetPower struct {
 	Project ProjectID  `json:"project"`
 	Wanted  Power      `json:"wanted"`
 	Reboot  string     `json:"reboot,omitempty"` // "", SOFT or HARD
+	Action  string     `json:"action,omitempty"` // "" as the others say, or pause, unpause, suspend, resume
 }
 
 // DeleteInstance asks for an instance to go. One without a node goes at once; else a tombstone lets its node
@@ -73,6 +74,7 @@ type DeleteInstance struct {
 	Request string     `json:"request"`
 	User    UserID     `json:"user"`
 	Project ProjectID  `json:"project"`
+	Reclaim Time       `json:"reclaim,omitempty"` // softly: it is off, and may be restored, until then
 }
 
 // ReportInstances is what a node says about its instances, many at a time. A report of another epoch or generation

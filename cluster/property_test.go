@@ -21,11 +21,7 @@ func drawCommand(t *rapid.T, v *View) Command {
 		c.Op = drawConsoleOp(t)
 		return c
 	}
-	if rapid.Bool().Draw(t, "about instances") {
-		c.Op = drawInstanceOp(t, v)
-	} else {
-		c.Op = drawOtherOp(t, v)
-	}
+	c.Op = pick(t, "about", drawInstanceOp, drawInstanceOp, drawOperationOp, drawOperationOp, drawOtherOp)(t, v)
 	return c
 }
 
@@ -44,7 +40,8 @@ func drawInstanceOp(t *rapid.T, v *View) Op {
 	case 2:
 		return &PlaceInstance{ID: in.ID, Generation: in.Generation, Epoch: in.Epoch, Node: node}
 	case 3:
-		return &SetPower{ID: in.ID, Wanted: pick(t, "wanted", WantOn, WantOff), Reboot: pick(t, "reboot", "", "", RebootSoft, RebootHard)}
+		return &SetPower{ID: in.ID, Wanted: pick(t, "wanted", WantOn, WantOff), Reboot: pick(t, "reboot", "", "", RebootSoft, RebootHard),
+			Action: pick(t, "action", "", "", "pause", "unpause", "suspend", "resume")}
 	case 4:
 		return &DeleteInstance{ID: in.ID}
 	case 5:
@@ -52,7 +49,7 @@ func drawInstanceOp(t *rapid.T, v *View) Op {
 	}
 	r := InstanceReport{
 		ID: in.ID, Generation: in.Generation, Epoch: in.Epoch, Boot: in.Boot,
-		Power: pick(t, "power", PowerRunning, PowerShutdown, PowerNoState, PowerPaused),
+		Power: pick(t, "power", PowerRunning, PowerShutdown, PowerNoState, PowerPaused, PowerSuspended),
 		Error: pick(t, "error", "", "", "", "broken"),
 		Gone:  rapid.Bool().Draw(t, "gone"),
 	}
@@ -183,6 +180,9 @@ func checkAgainstOracle(t *rapid.T, before, after *View, commands []Command, res
 		instances++
 		if in.Node != "" && in.Wanted != WantDeleted {
 			room[in.Node] = room[in.Node].Add(in.Spec.Flavor.Resources())
+		}
+		if node, r := moveRoom(in); node != "" {
+			room[node] = room[node].Add(r)
 		}
 	}
 	for n := range after.Nodes() {

@@ -49,6 +49,7 @@ var sections = [...]section{
 	table(21, func(t *tables) *btree.Map[string, *Tombstone] { return &t.tombstones }, (*State).putTombstone),
 	table(22, func(t *tables) *btree.Map[string, *Action] { return &t.actions }, (*State).putAction),
 	table(23, func(t *tables) *btree.Map[RequestID, *outcome] { return &t.requests }, (*State).putRequest),
+	table(24, func(t *tables) *btree.Map[string, *Migration] { return &t.migrations }, (*State).putMigration),
 	table(40, func(t *tables) *btree.Map[string, *ConsoleToken] { return &t.consoleTokens }, (*State).putConsoleToken),
 }
 

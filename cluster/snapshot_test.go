@@ -26,6 +26,7 @@ func busyTown(t testing.TB) *town {
 	w.do(&PutPort{Port: *somePort("alone", "alone")})
 	w.active("a")
 	w.do(someConsole("a", "1"))
+	w.do(&BeginMove{ID: "a", Operation: "o1", What: OpMigrate})
 	w.do(create("b", ""))
 	w.do(create("c", "n2"))
 	w.do(&DeleteInstance{ID: "c"})

@@ -28,6 +28,7 @@ type meta struct {
 	InstanceCount int64  `json:"instance_count"`
 	KeyPairCount  int64  `json:"key_pair_count"`
 	ActionCount   int64  `json:"action_count"`
+	OpCount       int64  `json:"op_count,omitempty"`
 }
 
 type nodeTables struct {
@@ -81,6 +82,8 @@ type instanceTables struct {
 	actions    btree.Map[string, *Action]    // instance, number
 	allocated  btree.Map[NodeID, Resources]  // instances and tombstones of each node
 	usage      btree.Map[ProjectID, Usage]
+	operations btree.Map[string, InstanceID] // those with an operation under way
+	migrations btree.Map[string, *Migration] // number; bounded
 }
 
 type requestTables struct {
@@ -196,4 +199,6 @@ func (c *instanceTables) share(t *instanceTables) {
 	c.actions = *t.actions.Copy()
 	c.allocated = *t.allocated.Copy()
 	c.usage = *t.usage.Copy()
+	c.operations = *t.operations.Copy()
+	c.migrations = *t.migrations.Copy()
 }

@@ -57,6 +57,7 @@ func (c *verifier) indexes(t, again *tables) {
 	sameTable(c, "instances of projects", &t.byProject, &again.byProject)
 	sameTable(c, "instances of nodes", &t.byNode, &again.byNode)
 	sameTable(c, "instances that are gone", &t.deletedID, &again.deletedID)
+	sameTable(c, "operations", &t.operations, &again.operations)
 	sameTable(c, "allocations", &t.allocated, &again.allocated)
 	sameTable(c, "usage", &t.usage, &again.usage)
 	sameTable(c, "console tokens by time", &t.consoleUntil, &again.consoleUntil)
@@ -111,9 +112,10 @@ func (c *verifier) instances() {
 		if _, ok := t.nodes.Get(in.Node); in.Node != "" && !ok {
 			c.fail("instance %s is on node %s, which is not there", in.ID, in.Node)
 		}
-		if (in.Wanted == WantDeleted) != buried {
-			c.fail("instance %s is wanted %s; that it has a tombstone is %t", in.ID, in.Wanted, buried)
+		if in.Wanted == WantDeleted && !buried {
+			c.fail("instance %s is to be deleted and has no tombstone", in.ID)
 		}
+		c.operation(in)
 		if in.Wanted == WantDeleted && in.Node == "" {
 			c.fail("instance %s is to be deleted from no node", in.ID)
 		}
@@ -145,6 +147,33 @@ func (c *verifier) instances() {
 		}
 		return true
 	})
+}
+
+// operation checks that an instance's operation, its nodes and its epochs agree.
+func (c *verifier) operation(in *Instance) {
+	if given := in.Epochs.Given; given != 0 && given < in.Epoch || in.Epochs.Disk > in.Epoch {
+		c.fail("instance %s is at epoch %d, with %+v", in.ID, in.Epoch, in.Epochs)
+	}
+	if g, ok := c.v.t.tombstones.Get(nodeKey(in.Node, in.ID)); ok && in.Wanted != WantDeleted && g.Epoch >= in.Epoch {
+		c.fail("instance %s is at epoch %d on a node whose tombstone covers %d", in.ID, in.Epoch, g.Epoch)
+	}
+	op := in.Op
+	if op == nil {
+		return
+	}
+	if in.Wanted == WantDeleted {
+		c.fail("instance %s is to be deleted and its %s goes on", in.ID, op.Kind)
+	}
+	if (op.Move == nil) == (op.Capture == nil) {
+		c.fail("the %s of instance %s is neither a move nor a capture, or both", op.Kind, in.ID)
+	}
+	if m := op.Move; m != nil {
+		for _, id := range []NodeID{m.From, m.To} {
+			if _, ok := c.v.t.nodes.Get(id); id != "" && !ok {
+				c.fail("the %s of instance %s names node %s, which is not there", op.Kind, in.ID, id)
+			}
+		}
+	}
 }
 
 // ports checks that ports, networks, subnets and devices agree.

@@ -78,3 +78,11 @@ func addressKey(s SubnetID, address string) string {
 	}
 	return key(string(s), address)
 }
+
+// UnderWay yields the instances with an operation under way, by ID.
+func (v *View) UnderWay() iter.Seq[*Instance] {
+	return resolved(&v.t.operations, &v.t.instances, "")
+}
+
+// Migrations yields the records of moves, oldest first. Only a bounded number is kept.
+func (v *View) Migrations() iter.Seq[*Migration] { return values(&v.t.migrations) }

@@ -14,7 +14,17 @@ func (s *State) putInstance(in *Instance) {
 		s.t.byNode.Delete(nodeKey(old.Node, old.ID))
 		s.t.byNode.Set(nodeKey(in.Node, in.ID), in.ID)
 	}
+	s.underWay(old, in)
 	s.account(old, in)
+}
+
+// underWay keeps the index of instances with an operation, and the record of their moves.
+func (s *State) underWay(old, in *Instance) {
+	if in != nil && in.Op != nil {
+		s.t.operations.Set(string(in.ID), in.ID)
+	} else if old != nil && old.Op != nil {
+		s.t.operations.Delete(string(old.ID))
+	}
 }
 
 func (s *State) dropInstance(in *Instance) {
@@ -23,26 +33,51 @@ func (s *State) dropInstance(in *Instance) {
 	s.t.byProject.Delete(projectKey(in.Project, in))
 	s.t.byProject.Delete(projectKey("", in))
 	s.t.byNode.Delete(nodeKey(in.Node, in.ID))
+	s.underWay(in, nil)
 	s.account(in, nil)
+}
+
+// claim is room that is taken on a node.
+type claim struct {
+	node NodeID
+	Resources
+}
+
+// claims are the rooms that an instance takes: on its own node, and on the other one of a move.
+func (i *Instance) claims() (c [2]claim) {
+	if i.holdsRoom() {
+		c[0] = claim{i.Node, i.Resources()}
+	}
+	if node, r := i.held(); node != "" {
+		c[1] = claim{node, r}
+	}
+	return c
 }
 
 // account moves what an instance takes from how it was to how it is; nil: not there.
 func (s *State) account(old, in *Instance) {
-	if old != nil && in != nil && old.Resources() == in.Resources() {
-		if old.Node == in.Node && old.holdsRoom() == in.holdsRoom() {
-			return
-		}
+	var before, after [2]claim
+	if old != nil {
+		before = old.claims()
+	}
+	if in != nil {
+		after = in.claims()
+	}
+	if old != nil && in != nil && before == after && old.Resources() == in.Resources() {
+		return
 	}
 	if old != nil {
 		s.use(old.Project, Usage{Instances: -1, Resources: Resources{}.Sub(old.Resources())})
-		if old.holdsRoom() {
-			s.allocate(old.Node, Resources{}.Sub(old.Resources()))
-		}
 	}
 	if in != nil {
 		s.use(in.Project, Usage{Instances: 1, Resources: in.Resources()})
-		if in.holdsRoom() {
-			s.allocate(in.Node, in.Resources())
+	}
+	for i := range before {
+		if before[i].node != "" {
+			s.allocate(before[i].node, Resources{}.Sub(before[i].Resources))
+		}
+		if after[i].node != "" {
+			s.allocate(after[i].node, after[i].Resources)
 		}
 	}
 }
@@ -116,3 +151,7 @@ func (s *State) dropRequest(o *outcome) {
 	s.t.requests.Delete(o.ID)
 	s.t.requestByTime.Delete(requestKey(o))
 }
+
+func migrationKey(m *Migration) string { return sortable(uint64(m.Number)) }
+
+func (s *State) putMigration(m *Migration) { s.t.migrations.Set(migrationKey(m), m) }

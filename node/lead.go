@@ -122,7 +122,7 @@ func (l *leader) placeWaiting(ctx context.Context, view *cluster.View) {
 	var group errgroup.Group
 	group.SetLimit(placeAtOnce)
 	for in := range view.InstancesOn("") {
-		if in.Wanted == cluster.WantDeleted || in.Status.Task != cluster.TaskScheduling || ctx.Err() != nil {
+		if !in.WaitsForNode() || ctx.Err() != nil {
 			continue
 		}
 		what := "place instance " + string(in.ID)

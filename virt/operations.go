@@ -48,7 +48,8 @@ type Devices interface {
 	// ResizeDisk tells a running guest that a disk has grown, and grows its file.
 	ResizeDisk(ctx context.Context, id cluster.InstanceID, disk DiskID, bytes int64) error
 
-	// AttachNIC adds a card. One that is there with the same MAC is not an error.
+	// AttachNIC adds a card. One that is there with the same MAC is made to have the bridge, the filters and
+	// the MTU that n says, as far as that can be done without taking it away.
 	AttachNIC(ctx context.Context, id cluster.InstanceID, n NIC) error
 
 	// DetachNIC takes the card with that MAC away, as DetachDisk does a disk.
