@@ -74,26 +74,27 @@ func sources(t *testing.T) []*source {
 // layers says what of ours each part of the tree may import, by the first folders of its path; the longest match counts. A
 // part may always import what lies below itself.
 var layers = map[string][]string{
-	"cluster":            {},
-	"raftfsm":            {"cluster"},
-	"gossip":             {"cluster"},
-	"placement":          {"cluster"},
-	"virt":               {"cluster"},
-	"httpapi":            {"cluster", "httpapi"},
-	"httpapi/image":      {"cluster", "httpapi/rest", "virt/image"},
-	"httpapi/rest":       {"cluster"},
-	"httpapi/identity":   {"cluster", "httpapi/rest"},
-	"httpapi/compute":    {"cluster", "httpapi/rest", "httpapi/identity"},
-	"httpapi/network":    {"cluster", "httpapi/rest"},
-	"httpapi/clusterapi": {"cluster", "httpapi/rest"},
-	"httpapi/peer":       {"cluster"},
-	"node/pki":           {"cluster"},
-	"node/peernet":       {"cluster", "node/pki"},
-	"node/reconcile":     {"cluster", "virt"},
-	"node":               {"cluster", "raftfsm", "gossip", "placement", "virt", "httpapi"},
-	"e2e":                {"cluster", "raftfsm", "gossip", "placement", "virt", "httpapi", "node"},
-	"packaging":          {},
-	".":                  {"cluster", "node", "httpapi/clusterapi"},
+	"cluster":              {},
+	"raftfsm":              {"cluster"},
+	"gossip":               {"cluster"},
+	"placement":            {"cluster"},
+	"virt":                 {"cluster"},
+	"httpapi":              {"cluster", "httpapi"},
+	"httpapi/image":        {"cluster", "httpapi/rest", "virt/image"},
+	"httpapi/rest":         {"cluster"},
+	"httpapi/identity":     {"cluster", "httpapi/rest"},
+	"httpapi/compute":      {"cluster", "httpapi/rest", "httpapi/identity"},
+	"httpapi/network":      {"cluster", "httpapi/rest"},
+	"httpapi/clusterapi":   {"cluster", "httpapi/rest"},
+	"httpapi/peer":         {"cluster"},
+	"httpapi/consoleproxy": {"cluster", "httpapi/rest"},
+	"node/pki":             {"cluster"},
+	"node/peernet":         {"cluster", "node/pki"},
+	"node/reconcile":       {"cluster", "virt"},
+	"node":                 {"cluster", "raftfsm", "gossip", "placement", "virt", "httpapi"},
+	"e2e":                  {"cluster", "raftfsm", "gossip", "placement", "virt", "httpapi", "node"},
+	"packaging":            {},
+	".":                    {"cluster", "node", "httpapi/clusterapi"},
 }
 
 // testsMayAlso are imports of tests alone: suites and in-memory twins.
@@ -146,7 +147,8 @@ var owners = map[string][]string{
 	"github.com/tidwall/btree":            {"cluster"},
 	"github.com/fxamacker/cbor":           {"cluster"},
 	"github.com/spf13/cobra":              {"."},
-	"github.com/gophercloud/gophercloud":  {".", "httpapi", "e2e"}, // a client: ours, and the tests'
+	"github.com/coder/websocket":          {"httpapi/consoleproxy", "."}, // the proxy, and our own client of it
+	"github.com/gophercloud/gophercloud":  {".", "httpapi", "e2e"},       // a client: ours, and the tests'
 	"github.com/vishvananda/netlink":      {"virt", "e2e"},
 }
 

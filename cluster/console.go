@@ -31,12 +31,12 @@ const (
 	// MaxConsoleLife is the longest life that a console token may have.
 	MaxConsoleLife = 24 * time.Hour
 
-	// maxConsoleTokens is how many of an instance's are kept. A new one takes the place of the oldest that nobody used.
-	maxConsoleTokens = 32
+	// maxConsoleTokens is how many of an instance's are kept. A new one takes the place of the oldest, whose session ends if it is
+	// still open.
+	maxConsoleTokens = 128
 )
 
-// AddConsoleToken makes a console token. The instance has to be on a node. OverQuota when as many sessions as there may be have
-// been opened.
+// AddConsoleToken makes a console token. The instance has to be on a node (Conflict).
 type AddConsoleToken struct {
 	Token ConsoleToken  `json:"token"` // Epoch, Created, Expires and Used are filled in
 	Life  time.Duration `json:"life"`

@@ -42,9 +42,7 @@ func (s *State) addConsoleToken(o *AddConsoleToken) ([]string, *Error) {
 	}
 	t.Epoch, t.Created, t.Expires, t.Used = in.Epoch, s.t.meta.Time, s.t.meta.Time.Add(o.Life), false
 	s.forgetConsoleTokens()
-	if err := s.makeRoomForConsole(in.ID); err != nil {
-		return nil, err
-	}
+	s.makeRoomForConsole(in.ID)
 	s.putConsoleToken(&t)
 	return []string{t.Hash.String()}, nil
 }
@@ -64,23 +62,18 @@ func (s *State) forgetConsoleTokens() {
 	}
 }
 
-// makeRoomForConsole drops an instance's oldest token that nobody used, when there are as many as there may be.
-func (s *State) makeRoomForConsole(id InstanceID) *Error {
+// makeRoomForConsole drops an instance's oldest token when there are as many as there may be.
+func (s *State) makeRoomForConsole(id InstanceID) {
 	n := 0
 	var oldest *ConsoleToken
 	for t := range resolved(&s.t.consoleOf, &s.t.consoleTokens, string(id)+sep) {
-		if n++; oldest == nil && !t.Used {
+		if n++; oldest == nil {
 			oldest = t
 		}
 	}
-	switch {
-	case n < maxConsoleTokens:
-	case oldest == nil:
-		return Errorf(OverQuota, "Instance %s has %d console sessions; more are not allowed", id, n)
-	default:
+	if n >= maxConsoleTokens {
 		s.dropConsoleToken(oldest)
 	}
-	return nil
 }
 
 func (s *State) useConsoleToken(o *UseConsoleToken) ([]string, *Error) {
