@@ -103,6 +103,7 @@ var applyParts = [...]func(s *State, op Op) (ids []string, refusal *Error, known
 	(*State).applyResourceOp,
 	(*State).applyOperationOp,
 	(*State).applyConsoleOp,
+	(*State).applyGroupOp,
 }
 
 func (s *State) applyClusterOp(op Op) (ids []string, refusal *Error, known bool) {

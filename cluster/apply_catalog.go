@@ -177,7 +177,7 @@ func (s *State) createKeyPair(o *CreateKeyPair) ([]string, *Error) {
 	for range prefixed(&s.t.keyPairs, string(k.User)+sep) {
 		n++
 	}
-	if limit := s.limit(o.Project, QuotaKeyPairs); limit != Unlimited && n >= limit {
+	if limit := s.t.userLimit(o.Project, o.KeyPair.User, QuotaKeyPairs); limit != Unlimited && n >= limit {
 		return nil, Errorf(OverQuota, "Quota exceeded, too many key pairs.")
 	}
 	s.t.meta.KeyPairCount++

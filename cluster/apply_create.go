@@ -67,7 +67,7 @@ func (s *State) bootImages(spec *Spec) []BootImage {
 func (s *State) build(in *Instance, o *CreateInstances, item *NewInstance) {
 	by := asked{request: o.Request, project: o.Project, user: o.User}
 	switch {
-	case item.Node != "" && s.accepts(item.Node, in.Resources()) == nil:
+	case item.Node != "" && s.accepts(item.Node, in.Resources()) == nil && s.groupAdmits(in, item.Node) == nil:
 		s.settle(in, item.Node)
 		s.begin(in, actionCreate, by, eventBuild)
 	case item.Node == "" && item.Explanation != nil:
@@ -128,8 +128,8 @@ func (s *State) accepts(id NodeID, r Resources) *Error {
 // portOwner is the device owner of an instance's ports.
 func (s *State) portOwner(in *Instance) string {
 	zone := in.Spec.Scheduling.Zone
-	if n, ok := s.t.nodes.Get(in.Node); ok && n.Zone != "" {
-		zone = n.Zone
+	if n, ok := s.t.nodes.Get(in.Node); ok {
+		zone = s.t.zoneOf(n)
 	}
 	if zone == "" {
 		zone = defaultZone

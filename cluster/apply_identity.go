@@ -42,6 +42,8 @@ func (s *State) deleteProject(o *DeleteProject) ([]string, *Error) {
 	s.dropAssignments(of)
 	s.dropCredentials(func(c *Credential) bool { return c.Project == o.ID })
 	s.t.quotas.Delete(o.ID)
+	s.dropUserQuotas(func(q *Quota) bool { return q.Project == o.ID })
+	s.dropGroups(o.ID)
 	s.dropProject(p)
 	return []string{string(o.ID)}, nil
 }
@@ -94,6 +96,7 @@ func (s *State) deleteUser(o *DeleteUser) ([]string, *Error) {
 	for _, k := range pairs {
 		s.dropKeyPair(k)
 	}
+	s.dropUserQuotas(func(q *Quota) bool { return q.User == o.ID })
 	s.dropUser(u)
 	return []string{string(o.ID)}, nil
 }

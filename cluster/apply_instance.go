@@ -35,7 +35,7 @@ func (s *State) placeInstance(o *PlaceInstance) ([]string, *Error) {
 		s.beginEvent(in, eventSchedule)
 		s.strand(in)
 	} else {
-		if err := s.accepts(o.Node, in.Resources()); err != nil {
+		if err := firstOf(s.accepts(o.Node, in.Resources()), s.groupAdmits(in, o.Node)); err != nil {
 			return nil, err
 		}
 		s.settle(in, o.Node)

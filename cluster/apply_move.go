@@ -123,7 +123,7 @@ func (s *State) placeMove(o *PlaceMove) ([]string, *Error) {
 	if o.Node == m.From && in.Op.Kind != OpResize {
 		return nil, Errorf(Invalid, "Instance %s cannot move to the node that it is on", o.ID)
 	}
-	if err := s.accepts(o.Node, in.Spec.resourcesAs(&m.Flavor)); err != nil {
+	if err := firstOf(s.accepts(o.Node, in.Spec.resourcesAs(&m.Flavor)), s.groupAdmits(in, o.Node)); err != nil {
 		return nil, err
 	}
 	m.To, m.Epoch = o.Node, in.newEpoch()

@@ -147,6 +147,9 @@ func (s *State) setNodeService(o *SetNodeService) ([]string, *Error) {
 	if err := checkLines("The reason", o.Service.Reason, maxText); err != nil {
 		return nil, err
 	}
+	if o.Revision != 0 && o.Revision != old.Revision {
+		return nil, Errorf(Stale, "The node %s was changed in the meantime", old.Name)
+	}
 	n := old.Clone()
 	n.Service = o.Service
 	n.Revision, n.Updated = s.t.meta.Index, s.t.meta.Time
@@ -182,6 +185,7 @@ func (s *State) removeNode(o *RemoveNode) ([]string, *Error) {
 		s.lose(now, n)
 	}
 	s.withdrawImages(o.ID)
+	s.withdrawHost(o.ID)
 	s.dropNode(n)
 	s.t.removed.Set(o.ID, removal{Node: o.ID, At: s.t.meta.Time})
 	return []string{string(o.ID)}, nil

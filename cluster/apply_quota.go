@@ -7,26 +7,38 @@ import (
 
 func (s *State) saveQuota(o *PutQuota) ([]string, *Error) {
 	q := o.Quota
-	old, exists := lookup(&s.t.quotas, q.Project)
-	if err := firstOf(
-		s.checkProjectIs(q.Project),
-		checkAmount("The number of limits", int64(len(q.Limits)), 0, maxLimits),
-		revised("Quota of project", string(q.Project), q.Revision, old.Revision, exists),
-	); err != nil {
+	if err := firstOf(s.checkProjectIs(q.Project), checkOptionalID("User", q.User), checkLimits(q.Limits)); err != nil {
 		return nil, err
 	}
-	for name, n := range q.Limits {
-		if checkID("Quota", name) != nil || n < Unlimited || n > maxAmount {
-			return nil, Errorf(Invalid, "A quota limit must have a name and be between %d and %d", Unlimited, maxAmount)
-		}
+	if q.User != "" {
+		return s.saveUserQuota(&q)
+	}
+	old, exists := lookup(&s.t.quotas, q.Project)
+	if err := revised("Quota of project", string(q.Project), q.Revision, old.Revision, exists); err != nil {
+		return nil, err
 	}
 	q.Revision = s.t.meta.Index
 	s.t.quotas.Set(q.Project, &q)
 	return []string{string(q.Project)}, nil
 }
 
+func checkLimits(limits map[QuotaName]int64) *Error {
+	if err := checkAmount("The number of limits", int64(len(limits)), 0, maxLimits); err != nil {
+		return err
+	}
+	for name, n := range limits {
+		if checkID("Quota", name) != nil || n < Unlimited || n > maxAmount {
+			return Errorf(Invalid, "A quota limit must have a name and be between %d and %d", Unlimited, maxAmount)
+		}
+	}
+	return nil
+}
+
 func (s *State) deleteQuota(o *DeleteQuota) ([]string, *Error) {
-	s.t.quotas.Delete(o.Project)
+	if o.User == "" {
+		s.t.quotas.Delete(o.Project)
+	}
+	s.dropUserQuotas(func(q *Quota) bool { return q.Project == o.Project && (o.User == "" || q.User == o.User) })
 	return []string{string(o.Project)}, nil
 }
 
@@ -38,7 +50,7 @@ func (t *tables) limit(p ProjectID, name QuotaName) int64 {
 			return n
 		}
 	}
-	return DefaultQuota[name]
+	return t.defaultLimit(name)
 }
 
 // exceeds tells whether more of something does not fit a project's limit.
@@ -55,11 +67,17 @@ func (s *State) checkNetworkQuota(p ProjectID, name QuotaName, used int64) *Erro
 	return nil
 }
 
-// checkComputeQuota refuses n more instances of a size, in Nova's words, which name what is over by the alphabet. With n
-// zero, it is an instance that is there and grows by that much.
+// checkComputeQuota refuses n more instances of a size that are too many for their project. With n zero, it is an instance
+// that is there and grows by that much.
 func (s *State) checkComputeQuota(p ProjectID, n int64, each Resources) *Error {
-	times := max(n, 1)
 	u, _ := s.t.usage.Get(p)
+	return overQuota(u, n, each, func(name QuotaName) int64 { return s.limit(p, name) })
+}
+
+// overQuota judges n more instances of a size, in Nova's words, which name what is over by the alphabet. With n zero, it is
+// an instance that is there and grows by that much.
+func overQuota(u Usage, n int64, each Resources, limit func(QuotaName) int64) *Error {
+	times := max(n, 1)
 	var over, asked, used, allowed []string
 	for _, l := range []struct {
 		name       QuotaName
@@ -69,11 +87,11 @@ func (s *State) checkComputeQuota(p ProjectID, n int64, each Resources) *Error {
 		{QuotaInstances, u.Instances, n},
 		{QuotaRAM, u.MemoryMiB, times * each.MemoryMiB},
 	} {
-		if s.exceeds(p, l.name, l.used, l.more) {
+		if most := limit(l.name); most != Unlimited && l.used+l.more > most {
 			over = append(over, string(l.name))
 			asked = append(asked, fmt.Sprint(l.more))
 			used = append(used, fmt.Sprint(l.used))
-			allowed = append(allowed, fmt.Sprint(s.limit(p, l.name)))
+			allowed = append(allowed, fmt.Sprint(most))
 		}
 	}
 	if len(over) == 0 {

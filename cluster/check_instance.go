@@ -26,7 +26,12 @@ func (s *State) checkCreate(o *CreateInstances) *Error {
 		}
 		seen[item.ID] = true
 	}
-	return s.checkComputeQuota(o.Project, int64(len(o.Items)), o.Spec.Resources())
+	n, each := int64(len(o.Items)), o.Spec.Resources()
+	return firstOf(
+		s.checkGroup(o),
+		s.checkComputeQuota(o.Project, n, each),
+		s.checkUserQuota(o.Project, o.User, n, each),
+	)
 }
 
 // wasInstance tells whether an instance of that ID is or was there, or a port was given to one.
@@ -114,7 +119,8 @@ func checkSpec(p *Spec) *Error {
 		checkText("The admin password", p.AdminPass),
 		checkText("The zone", p.Scheduling.Zone),
 		checkText("The host", p.Scheduling.Host),
-		checkMap("The scheduler hints", p.Scheduling.Hints, maxProperties, maxText),
+		checkMap("The scheduler hints", p.Scheduling.Hints, maxProperties, maxLongText),
+		checkOptionalID("Server group", p.Scheduling.Group),
 		checkOptionalAddress("accessIPv4", p.Access[0]),
 		checkOptionalAddress("accessIPv6", p.Access[1]),
 		oneOf("Disk config", p.DiskConfig, "", "AUTO", "MANUAL"),

@@ -90,6 +90,11 @@ const (
 	KindDetachPort       Kind = 62
 
 	// Server groups and aggregates: 80 to 99.
+	KindCreateServerGroup Kind = 80
+	KindDeleteServerGroup Kind = 81
+	KindPutAggregate      Kind = 82
+	KindDeleteAggregate   Kind = 83
+	KindPutQuotaClass     Kind = 84
 
 	// Volumes: 100 to 129.
 

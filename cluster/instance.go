@@ -108,6 +108,7 @@ type Scheduling struct {
 	Host   string            `json:"host,omitempty"` // a node's name, admins only; filters still apply unless Forced
 	Forced bool              `json:"forced,omitempty"`
 	Hints  map[string]string `json:"hints,omitempty"`
+	Group  GroupID           `json:"group,omitempty"` // the server group that it is a member of
 }
 
 // Power is what the domain of an instance should do.

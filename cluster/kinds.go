@@ -63,6 +63,12 @@ var newOp = [...]func() Op{
 	KindDetachPort:       func() Op { return new(DetachPort) },
 	KindAddConsoleToken:  func() Op { return new(AddConsoleToken) },
 	KindUseConsoleToken:  func() Op { return new(UseConsoleToken) },
+
+	KindCreateServerGroup: func() Op { return new(CreateServerGroup) },
+	KindDeleteServerGroup: func() Op { return new(DeleteServerGroup) },
+	KindPutAggregate:      func() Op { return new(PutAggregate) },
+	KindDeleteAggregate:   func() Op { return new(DeleteAggregate) },
+	KindPutQuotaClass:     func() Op { return new(PutQuotaClass) },
 }
 
 // Known tells whether this build can decode and apply commands of the kind.

@@ -42,14 +42,16 @@ type DeleteKeyPair struct {
 	Name string `json:"name"`
 }
 
-// PutQuota sets limits of a project.
+// PutQuota sets limits of a project, or of a user in it.
 type PutQuota struct {
 	Quota Quota `json:"quota"`
 }
 
-// DeleteQuota sets a project's limits back to the defaults. Not an error when nothing was set.
+// DeleteQuota sets a project's limits back to the defaults, and those of its users; or, with User, those of one user to the
+// project's. Not an error when nothing was set.
 type DeleteQuota struct {
 	Project ProjectID `json:"project"`
+	User    UserID    `json:"user,omitempty"`
 }
 
 // Kind of each op.

@@ -21,6 +21,10 @@ func drawCommand(t *rapid.T, v *View) Command {
 		c.Op = drawConsoleOp(t)
 		return c
 	}
+	if rapid.IntRange(0, 5).Draw(t, "about groups") == 0 {
+		c.Op = drawGroupOp(t, v)
+		return c
+	}
 	c.Op = pick(t, "about", drawInstanceOp, drawInstanceOp, drawOperationOp, drawOperationOp, drawOtherOp)(t, v)
 	return c
 }

@@ -34,9 +34,10 @@ var DefaultQuota = map[QuotaName]int64{
 	QuotaPorts:              500,
 }
 
-// Quota is what an administrator set for a project; a name that is absent has its default.
+// Quota is what an administrator set for a project, or for one user in it; a name that is absent has its default.
 type Quota struct {
 	Project  ProjectID           `json:"project"`
+	User     UserID              `json:"user,omitempty"` // "": the project's own
 	Revision uint64              `json:"revision"`
 	Limits   map[QuotaName]int64 `json:"limits"`
 }

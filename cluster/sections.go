@@ -50,6 +50,11 @@ var sections = [...]section{
 	table(22, func(t *tables) *btree.Map[string, *Action] { return &t.actions }, (*State).putAction),
 	table(23, func(t *tables) *btree.Map[RequestID, *outcome] { return &t.requests }, (*State).putRequest),
 	table(24, func(t *tables) *btree.Map[string, *Migration] { return &t.migrations }, (*State).putMigration),
+	table(30, func(t *tables) *btree.Map[GroupID, *ServerGroup] { return &t.groups }, (*State).putGroup),
+	table(31, func(t *tables) *btree.Map[string, *Aggregate] { return &t.aggregates }, (*State).putAggregate),
+	table(32, func(t *tables) *btree.Map[string, *Quota] { return &t.userQuotas }, (*State).putUserQuota),
+	table(33, func(t *tables) *btree.Map[string, *QuotaClass] { return &t.quotaClasses },
+		func(s *State, q *QuotaClass) { s.t.quotaClasses.Set(q.Name, q) }),
 	table(40, func(t *tables) *btree.Map[string, *ConsoleToken] { return &t.consoleTokens }, (*State).putConsoleToken),
 }
 

@@ -32,6 +32,7 @@ func busyTown(t testing.TB) *town {
 	w.do(&DeleteInstance{ID: "c"})
 	w.do(create("d", ""))
 	w.do(&DeleteInstance{ID: "d"})
+	w.together()
 	w.apply(Command{ID: "once", Digest: Hash{4}, Op: &DeletePort{ID: "alone"}})
 	for i := range sections {
 		if sections[i].count(&w.s.t) == 0 {

@@ -18,6 +18,9 @@ type tables struct {
 	instanceTables
 	consoleTables
 	requestTables
+	groupTables
+	aggregateTables
+	quotaTables
 }
 
 // meta is what belongs to no table.
@@ -29,6 +32,10 @@ type meta struct {
 	KeyPairCount  int64  `json:"key_pair_count"`
 	ActionCount   int64  `json:"action_count"`
 	OpCount       int64  `json:"op_count,omitempty"`
+
+	GroupCount     int64  `json:"group_count,omitempty"`
+	AggregateCount int64  `json:"aggregate_count,omitempty"`
+	AggregateIndex uint64 `json:"aggregate_index,omitempty"` // at which an aggregate changed last
 }
 
 type nodeTables struct {
@@ -143,6 +150,9 @@ func (t *tables) copy() tables {
 	c.networkTables.share(&t.networkTables)
 	c.instanceTables.share(&t.instanceTables)
 	c.consoleTables.share(&t.consoleTables)
+	c.groupTables.share(&t.groupTables)
+	c.aggregateTables.share(&t.aggregateTables)
+	c.quotaTables.share(&t.quotaTables)
 	c.requests = *t.requests.Copy()
 	c.requestByTime = *t.requestByTime.Copy()
 	return c

@@ -27,6 +27,7 @@ func (v *View) Verify() error {
 	c.names()
 	c.instances()
 	c.ports()
+	c.groups()
 	return errors.Join(c.broken...)
 }
 
@@ -62,6 +63,12 @@ func (c *verifier) indexes(t, again *tables) {
 	sameTable(c, "usage", &t.usage, &again.usage)
 	sameTable(c, "console tokens by time", &t.consoleUntil, &again.consoleUntil)
 	sameTable(c, "console tokens of instances", &t.consoleOf, &again.consoleOf)
+	sameTable(c, "usage of users", &t.userUsage, &again.userUsage)
+	sameTable(c, "server groups of projects", &t.groupsOf, &again.groupsOf)
+	sameTable(c, "members of server groups", &t.members, &again.members)
+	sameTable(c, "nodes of server groups", &t.placed, &again.placed)
+	sameTable(c, "aggregates by name", &t.aggregateByName, &again.aggregateByName)
+	sameTable(c, "aggregates of nodes", &t.aggregatesOf, &again.aggregatesOf)
 	sameTable(c, "requests by time", &t.requestByTime, &again.requestByTime)
 }
 
@@ -95,6 +102,7 @@ func (c *verifier) names() {
 		{"role names", t.roles.Len(), t.roleByName.Len()},
 		{"credential names", t.credentials.Len(), t.credentialName.Len()},
 		{"flavor names", t.flavors.Len(), t.flavorByName.Len()},
+		{"aggregate names", t.aggregates.Len(), t.aggregateByName.Len()},
 		{"addresses of ports", addresses, t.addresses.Len()},
 		{"MACs of ports", t.ports.Len(), t.macs.Len()},
 	} {

@@ -16,6 +16,8 @@ func (s *State) putInstance(in *Instance) {
 	}
 	s.underWay(old, in)
 	s.account(old, in)
+	s.enlist(old, in)
+	s.accountUser(old, in)
 }
 
 // underWay keeps the index of instances with an operation, and the record of their moves.
@@ -35,6 +37,8 @@ func (s *State) dropInstance(in *Instance) {
 	s.t.byNode.Delete(nodeKey(in.Node, in.ID))
 	s.underWay(in, nil)
 	s.account(in, nil)
+	s.enlist(in, nil)
+	s.accountUser(in, nil)
 }
 
 // claim is room that is taken on a node.
