@@ -101,6 +101,7 @@ const (
 	// Consoles: 130 to 139.
 	KindAddConsoleToken Kind = 130
 	KindUseConsoleToken Kind = 131
+	KindRecordAction    Kind = 132
 
 	// Networks: 140 to 159.
 

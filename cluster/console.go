@@ -48,6 +48,19 @@ type UseConsoleToken struct {
 	Hash Hash `json:"hash"`
 }
 
+// RecordAction records something that was done inside an instance, at once and as a whole, among its actions. Conflict while
+// something else is under way.
+type RecordAction struct {
+	Instance InstanceID `json:"instance"`
+	Request  string     `json:"request"`
+	Project  ProjectID  `json:"project,omitempty"`
+	User     UserID     `json:"user"`
+	Action   string     `json:"action"`            // Nova's name, e.g. changePassword
+	Event    string     `json:"event"`             // Nova's name of the step, e.g. compute_set_admin_password
+	Failure  string     `json:"failure,omitempty"` // why it failed; "": it succeeded
+}
+
 // Kind of each op.
+func (*RecordAction) Kind() Kind    { return KindRecordAction }
 func (*AddConsoleToken) Kind() Kind { return KindAddConsoleToken }
 func (*UseConsoleToken) Kind() Kind { return KindUseConsoleToken }

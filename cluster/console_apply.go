@@ -7,6 +7,8 @@ func (s *State) applyConsoleOp(op Op) (ids []string, refusal *Error, known bool)
 		ids, refusal = s.addConsoleToken(o)
 	case *UseConsoleToken:
 		ids, refusal = s.useConsoleToken(o)
+	case *RecordAction:
+		ids, refusal = s.recordAction(o)
 	default:
 		known = false
 	}
@@ -134,4 +136,31 @@ func (t *tables) mayLook(c *ConsoleToken, in *Instance) bool {
 		}
 	}
 	return false
+}
+
+func (s *State) recordAction(o *RecordAction) ([]string, *Error) {
+	if err := firstOf(
+		checkText("The request", o.Request),
+		checkOptionalID("Project", o.Project),
+		checkID("User", o.User),
+		checkName("The action", o.Action),
+		checkName("The event", o.Event),
+		checkLines("The failure", o.Failure, maxPropertyLen),
+	); err != nil {
+		return nil, err
+	}
+	in, ok := s.t.instances.Get(o.Instance)
+	switch {
+	case !ok:
+		return nil, Errorf(NotFound, "Instance %s could not be found.", o.Instance)
+	case in.Status.Task != TaskNone:
+		return nil, Errorf(Conflict, "Cannot '%s' instance %s while it is in task_state %s", o.Action, in.ID, in.Status.Task)
+	}
+	s.begin(in, o.Action, asked{o.Request, o.Project, o.User}, o.Event)
+	result := resultSuccess
+	if o.Failure != "" {
+		result = resultError
+	}
+	s.endActions(in, result, o.Failure)
+	return []string{string(in.ID)}, nil
 }

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -23,6 +24,9 @@ func consoleHash(seed string) (h Hash) {
 // drawConsoleOp makes and uses tokens of the instances of a property test.
 func drawConsoleOp(t *rapid.T) Op {
 	seed := pick(t, "token", "1", "2", "3")
+	if rapid.IntRange(0, 3).Draw(t, "record") == 0 {
+		return &RecordAction{Instance: InstanceID(pick(t, "instance", "a", "b", "c")), User: root, Action: "changePassword", Event: "e"}
+	}
 	if rapid.Bool().Draw(t, "use") {
 		return &UseConsoleToken{Hash: consoleHash(seed)}
 	}
@@ -201,4 +205,23 @@ func TestAddConsoleToken_RefusesBadInput(t *testing.T) {
 	w.refuse(with(func(o *AddConsoleToken) { o.Token.User = "a b" }), Invalid, "User ID")
 	w.refuse(with(func(o *AddConsoleToken) { o.Life = 0 }), Invalid, "life")
 	w.refuse(with(func(o *AddConsoleToken) { o.Life = 25 * time.Hour }), Invalid, "life")
+}
+
+// What was done inside an instance is told among its actions, whether it went well or not.
+func TestRecordAction_IsToldAtOnceAndAsAWhole(t *testing.T) {
+	w := newTown(t)
+	w.active("a")
+	record := &RecordAction{Instance: "a", Request: "req-1", Project: home, User: root, Action: "changePassword", Event: "compute_set_admin_password"}
+	w.do(record)
+	failed := *record
+	failed.Failure = "the guest has no agent"
+	w.do(&failed)
+	want := "changePassword: compute_set_admin_password=Success\nchangePassword: compute_set_admin_password=Error\n"
+	if got := w.actions("a"); !strings.HasSuffix(got, want) {
+		t.Errorf("actions:\n%s", got)
+	}
+	w.do(&SetPower{ID: "a", Wanted: WantOff})
+	w.refuse(record, Conflict, "task_state powering-off")
+	w.refuse(&RecordAction{Instance: "x", User: root, Action: "a", Event: "e"}, NotFound, "could not be found")
+	w.refuse(&RecordAction{Instance: "a", User: root, Event: "e"}, Invalid, "must not be empty")
 }

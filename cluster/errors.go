@@ -20,6 +20,7 @@ const (
 	OverQuota    Code = "over_quota"   // free something, or ask for more
 	NoRoom       Code = "no_room"      // no node, address or other resource is free
 	TooLarge     Code = "too_large"    // the body exceeds a limit
+	Unsupported  Code = "unsupported"  // the hypervisor or the guest cannot do it
 	Unavailable  Code = "unavailable"  // outcome unknown or service not ready: retry under the same request ID
 	Internal     Code = "internal"     // a fault of ours
 )

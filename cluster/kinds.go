@@ -69,6 +69,7 @@ var newOp = [...]func() Op{
 	KindPutAggregate:      func() Op { return new(PutAggregate) },
 	KindDeleteAggregate:   func() Op { return new(DeleteAggregate) },
 	KindPutQuotaClass:     func() Op { return new(PutQuotaClass) },
+	KindRecordAction:      func() Op { return new(RecordAction) },
 }
 
 // Known tells whether this build can decode and apply commands of the kind.

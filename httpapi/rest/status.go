@@ -23,6 +23,7 @@ var statuses = map[cluster.Code]int{
 	cluster.OverQuota:    http.StatusForbidden, // as Nova; Neutron and Glance have their own
 	cluster.NoRoom:       http.StatusConflict,
 	cluster.TooLarge:     http.StatusRequestEntityTooLarge,
+	cluster.Unsupported:  http.StatusNotImplemented,
 	cluster.Unavailable:  http.StatusServiceUnavailable,
 	cluster.Internal:     http.StatusInternalServerError,
 }
