@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -341,6 +342,19 @@ func TestCLI_WrongCallsAreUsageErrors(t *testing.T) {
 			t.Errorf("kilonova %s: exit code %d, %v", line, exitCode(err), err)
 		}
 	}
+	for line, want := range map[string]string{
+		"server show":              "SERVER is missing: kilonova server show SERVER",
+		"image save --file x":      "IMAGE is missing",
+		"server delete":            "SERVER is missing",
+		"node join --token kn1.x":  "NODE[:PORT] is missing",
+		"node token delete":        "ID is missing",
+		"keypair create":           "NAME is missing",
+		"server show a b":          `"b" is one argument too many`,
+		"server list extra":        `kilonova server list takes no arguments, and "extra" is one`,
+		"node token create second": `takes no arguments, and "second" is one`,
+	} {
+		c.fails(want, "%s", line)
+	}
 	c.fails("did you mean start, stop?", "server stat")
 	if _, _, err := c.run("server", "list", "-o", "xml"); exitCode(err) != exitUsage {
 		t.Errorf("an unknown output: %v", err)
@@ -393,5 +407,60 @@ func TestCompletion_OfEveryShell(t *testing.T) {
 	}
 	if out, _, err := c.run("__complete", "server", "list", "--output", ""); err != nil || !strings.Contains(out, "json") {
 		t.Errorf("completion: %s %v", out, err)
+	}
+}
+
+// TestCompletion_OfNames presses TAB where names of things stand. Those that there are appear, once; files never do, and a cloud that cannot
+// be reached gives none.
+func TestCompletion_OfNames(t *testing.T) {
+	c := startNode(t)
+	c.furnish()
+	c.must("server create web-1 --image debian --flavor small --network lan --wait")
+	c.must("server create web-2 --image debian --flavor small --network lan --wait")
+	c.must("node token create")
+	complete := func(args ...string) string {
+		t.Helper()
+		out, _, err := c.run(append([]string{"__complete"}, args...)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Fields(out)
+		if last := lines[len(lines)-1]; last != ":4" { // cobra's ShellCompDirectiveNoFileComp
+			t.Errorf("%v: directive %s", args, last)
+		}
+		return strings.Join(lines[:len(lines)-1], " ")
+	}
+	for _, x := range []struct{ line, want string }{
+		{"server show |", "web-1 web-2"}, {"server show web-1 |", ""}, {"server delete web-1 |", "web-2"}, {"server stop web-|", "web-1 web-2"},
+		{"server stop x|", ""}, {"image show |", "debian"}, {"flavor delete sm|", "small"}, {"network show |", "lan"}, {"subnet delete |", "lan"},
+		{"keypair delete |", ""}, {"server create web --image |", "debian"}, {"server create web --flavor |", "small"},
+		{"server create web --network |", "lan"}, {"subnet create x --network |", "lan"}, {"server list |", ""},
+		{"node show |", "n1"}, {"node drain n|", "n1"},
+	} {
+		line, _ := strings.CutSuffix(x.line, "|")
+		args := strings.Split(line, " ")
+		if got := complete(args...); got != x.want {
+			t.Errorf("%s gives %q instead of %q", x.line, got, x.want)
+		}
+	}
+	if got := complete("node", "token", "delete", ""); len(got) < 8 {
+		t.Errorf("tokens: %q", got)
+	}
+	t.Setenv("KILONOVA_DATA_DIR", t.TempDir())
+	for _, args := range [][]string{{"server", "show", ""}, {"node", "show", ""}} {
+		if out, _, err := c.run(append([]string{"__complete"}, args...)...); err != nil || strings.TrimSpace(out) != ":1" {
+			t.Errorf("%v without a node: %q, %v", args, out, err)
+		}
+	}
+}
+
+// TestOffered_KeepsStrangeNamesFromTheShell: names are anybody's, and each line is a word to the shell.
+func TestOffered_KeepsStrangeNamesFromTheShell(t *testing.T) {
+	got := offered([]string{"b", "a", "a", "", "evil\nname", "tab\tname", "a b", "c"}, "")
+	if !slices.Equal(got, []string{"a", "a b", "b", "c"}) {
+		t.Errorf("offered %q", got)
+	}
+	if got := offered([]string{"web", "db"}, "w"); !slices.Equal(got, []string{"web"}) {
+		t.Errorf("offered %q", got)
 	}
 }

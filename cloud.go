@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack"
@@ -65,6 +64,8 @@ func (f *cloudFlags) command(use, short string, args cobra.PositionalArgs, do cl
 		Use:   use,
 		Short: short,
 		Args:  args,
+
+		ValidArgsFunction: f.completeArguments,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.output != asTable && f.output != asJSON {
 				return usagef("--output %q is not table or json", f.output)
@@ -95,7 +96,7 @@ func (f *cloudFlags) connect(cmd *cobra.Command) (*cloud, error) {
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = creds.tls
-	httpClient := http.Client{Transport: &patient{next: transport, limit: patience}}
+	httpClient := http.Client{Transport: &patient{next: transport, notes: cmd.ErrOrStderr()}}
 	creds.auth.AllowReauth = creds.auth.TokenID == "" // a long --wait may outlive its token
 	provider, err := config.NewProviderClient(cmd.Context(), creds.auth, config.WithHTTPClient(httpClient))
 	if err != nil {
@@ -168,7 +169,7 @@ func (f *cloudFlags) credentials(cmd *cobra.Command) (credentials, error) {
 	path := node.CloudsFile(dir)
 	if path == "" {
 		return credentials{}, errors.New("there are no credentials: copy clouds.yaml from the node that made the cluster (`kilonova node init` " +
-			"printed where it is) to ~/.config/openstack/clouds.yaml and set OS_CLOUD=" + node.CloudName + ", or set OS_AUTH_URL and the like")
+			"printed where it is) to ~/.config/openstack/clouds.yaml and set OS_CLOUD=" + node.CloudName + ", set OS_AUTH_URL and the like, or name the data directory of the node on this machine with --data-dir")
 	}
 	if _, err := os.ReadFile(path); err != nil {
 		return credentials{}, fmt.Errorf("read the administrator's credentials (run this command as root, or set OS_CLOUD): %w", err)
@@ -218,9 +219,6 @@ func environmentCredentials() (credentials, error) {
 	}
 	return parseClouds("the variables OS_*", clouds.WithCloudName("env"), clouds.WithCloudsYAML(bytes.NewReader(text)))
 }
-
-// patience is how long a request is repeated while the cluster says that it cannot answer yet.
-const patience = 30 * time.Second
 
 // note writes a line that is not the result.
 func (c *cloud) note(format string, args ...any) { fmt.Fprintf(c.notes, format+"\n", args...) }

@@ -19,15 +19,7 @@ func newKeypairCommand() *cobra.Command {
 	f.add(cmd)
 	cmd.AddCommand(newKeypairCreateCommand(f),
 		f.command("list", "List your key pairs", cobra.NoArgs, func(cmd *cobra.Command, c *cloud, _ []string) error {
-			s, err := c.compute()
-			if err != nil {
-				return err
-			}
-			pages, err := keypairs.List(s, nil).AllPages(cmd.Context())
-			if err != nil {
-				return doing("list key pairs", err)
-			}
-			all, err := keypairs.ExtractKeyPairs(pages)
+			all, err := c.keypairs(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -43,6 +35,18 @@ func newKeypairCommand() *cobra.Command {
 			})
 		}))
 	return cmd
+}
+
+func (c *cloud) keypairs(ctx context.Context) ([]keypairs.KeyPair, error) {
+	s, err := c.compute()
+	if err != nil {
+		return nil, err
+	}
+	pages, err := keypairs.List(s, nil).AllPages(ctx)
+	if err != nil {
+		return nil, doing("list key pairs", err)
+	}
+	return keypairs.ExtractKeyPairs(pages)
 }
 
 var keypairColumns = []column[keypairs.KeyPair]{

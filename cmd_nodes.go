@@ -20,6 +20,8 @@ func localCommand(use, short string, args cobra.PositionalArgs, do func(cmd *cob
 		Use:   use,
 		Short: short,
 		Args:  args,
+
+		ValidArgsFunction: completeLocal,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dir, err := dataDir(cmd.Flags())
 			if err != nil {

@@ -43,6 +43,9 @@ func execute(ctx context.Context, root *cobra.Command) error {
 	began := false
 	eachCommand(root, func(cmd *cobra.Command) {
 		if run := cmd.RunE; run != nil {
+			if count := cmd.Args; count != nil {
+				cmd.Args = func(cmd *cobra.Command, args []string) error { return nameArgument(cmd, args, count(cmd, args)) }
+			}
 			cmd.RunE = func(cmd *cobra.Command, args []string) error {
 				began = true
 				return run(cmd, args)

@@ -50,6 +50,7 @@ cluster has promised the server; with --wait, when it runs, and with an error wh
 	fl.IntVar(&q.count, "count", 1, "how many")
 	q.wait.add(cmd)
 	required(cmd, "image", "flavor")
+	f.completeFlags(cmd, map[string]string{"image": "IMAGE", "flavor": "FLAVOR", "network": "NETWORK", "key-name": "KEYPAIR"})
 	return cmd
 }
 

@@ -116,6 +116,7 @@ func newSubnetCreateCommand(f *cloudFlags) *cobra.Command {
 	fl.StringArrayVar(&q.dns, "dns", nil, "address of a name server; may be given more than once")
 	fl.BoolVar(&q.noDHCP, "no-dhcp", false, "tell guests not to ask for DHCP")
 	required(cmd, "network", "range")
+	f.completeFlags(cmd, map[string]string{"network": "NETWORK"})
 	return cmd
 }
 

@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -19,26 +22,70 @@ const (
 	lag         = "X-Kilonova-Lag"
 )
 
+// How long requests are repeated while the cluster says that it cannot answer yet. It waits for a quorum itself, for as long as an election
+// takes, before it says so; a change whose outcome is not known is worth more patience than a look.
+const (
+	patience     = 30 * time.Second
+	readPatience = 3 * time.Second
+
+	// silence is how long people are left without a word.
+	silence = 2 * time.Second
+)
+
 // patient repeats requests that the cluster answers with 503, as it does while it elects a leader. Changes carry a
 // key, so that one whose outcome was unknown is not done twice.
 type patient struct {
 	next  http.RoundTripper
-	limit time.Duration // how long it goes on
+	notes io.Writer // is told once that there is something to wait for
+	told  atomic.Bool
+}
+
+// limit is how long a request is repeated. A login changes nothing.
+func limit(req *http.Request) time.Duration {
+	if isRead(req) || strings.HasSuffix(req.URL.Path, "/auth/tokens") {
+		return readPatience
+	}
+	return patience
+}
+
+func isRead(req *http.Request) bool {
+	return req.Method == http.MethodGet || req.Method == http.MethodHead
+}
+
+// announce says, unless the answer comes soon, that the cluster is being waited for. Call the result when it came. Uploads
+// are not waited for: they tell their progress.
+func (p *patient) announce(req *http.Request) (answered func()) {
+	if _, repeatable := rewound(req); !repeatable {
+		return func() {}
+	}
+	said := make(chan struct{})
+	timer := time.AfterFunc(silence, func() {
+		defer close(said)
+		if p.told.CompareAndSwap(false, true) {
+			fmt.Fprintf(p.notes, "The cluster has not answered for %s; waiting, since it may be electing a leader.\n", silence)
+		}
+	})
+	return func() {
+		if !timer.Stop() {
+			<-said
+		}
+	}
 }
 
 // RoundTrip sends a request. A body that can be read only once is sent only once.
 func (p *patient) RoundTrip(req *http.Request) (*http.Response, error) {
 	req = req.Clone(req.Context())
-	if req.Method != http.MethodGet && req.Method != http.MethodHead && req.Header.Get(idempotencyKey) == "" {
+	if !isRead(req) && req.Header.Get(idempotencyKey) == "" {
 		req.Header.Set(idempotencyKey, uuid.NewString())
 	}
 	if sized, ok := req.Body.(interface{ Size() int64 }); ok {
 		req.ContentLength = sized.Size() // the server can then refuse what is too large before it is sent
 	}
 	begin := time.Now()
+	defer p.announce(req)()
 	for {
 		res, err := p.next.RoundTrip(req)
-		if err != nil || res.StatusCode != http.StatusServiceUnavailable || time.Since(begin) > p.limit {
+		if err != nil || res.StatusCode != http.StatusServiceUnavailable || time.Since(begin) > limit(req) {
 			return res, err
 		}
 		again, ok := rewound(req)

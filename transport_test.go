@@ -43,7 +43,7 @@ func send(ctx context.Context, t *testing.T, b *busy, method string, body io.Rea
 	if err != nil {
 		t.Fatal(err)
 	}
-	return (&patient{next: b, limit: patience}).RoundTrip(req)
+	return (&patient{next: b, notes: io.Discard}).RoundTrip(req)
 }
 
 // TestPatient_RepeatsUnderOneKey sends a change while a leader is elected. It is repeated with its body, and always under
@@ -83,14 +83,62 @@ func TestPatient_TwoChangesHaveTwoKeys(t *testing.T) {
 // TestPatient_GivesUp meets a cluster that does not come back: the refusal is handed on, after a while.
 func TestPatient_GivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &busy{times: 1 << 30, after: "86400"}
-		begin := time.Now()
-		res, err := send(t.Context(), t, b, http.MethodGet, nil)
-		if err != nil || res.StatusCode != http.StatusServiceUnavailable {
-			t.Fatalf("%v, %v", res, err)
+		for method, least := range map[string]time.Duration{http.MethodGet: readPatience, http.MethodPost: patience} {
+			b := &busy{times: 1 << 30, after: "86400"}
+			begin := time.Now()
+			res, err := send(t.Context(), t, b, method, nil)
+			if err != nil || res.StatusCode != http.StatusServiceUnavailable {
+				t.Fatalf("%v, %v", res, err)
+			}
+			if took := time.Since(begin); took < least || took > least+maxRetryAfter {
+				t.Errorf("%s: gave up after %s", method, took)
+			}
 		}
-		if took := time.Since(begin); took < patience || took > patience+maxRetryAfter {
-			t.Errorf("gave up after %s", took)
+	})
+}
+
+// slow answers after a while, as a cluster without a quorum does.
+type slow struct{ status int }
+
+func (s slow) RoundTrip(*http.Request) (*http.Response, error) {
+	time.Sleep(5 * time.Second)
+	return &http.Response{StatusCode: s.status, Header: http.Header{}, Body: http.NoBody}, nil
+}
+
+// TestPatient_SaysThatItWaits lists servers while there is no quorum. After two seconds it is said that somebody waits, once, and
+// within six the command ends with the cluster's word. A login is the same.
+func TestPatient_SaysThatItWaits(t *testing.T) {
+	for method, url := range map[string]string{http.MethodGet: "http://node-1/compute/v2.1/servers", http.MethodPost: "http://node-1/identity/v3/auth/tokens"} {
+		synctest.Test(t, func(t *testing.T) {
+			var notes strings.Builder
+			p := &patient{next: slow{http.StatusServiceUnavailable}, notes: &notes}
+			begin := time.Now()
+			for range 2 {
+				req, err := http.NewRequestWithContext(t.Context(), method, url, http.NoBody)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if res, err := p.RoundTrip(req); err != nil || res.StatusCode != http.StatusServiceUnavailable {
+					t.Fatalf("%v, %v", res, err)
+				}
+			}
+			if took := time.Since(begin) / 2; took > 6*time.Second || strings.Count(notes.String(), "has not answered for 2s") != 1 {
+				t.Errorf("%s after %s: %q", method, took, notes.String())
+			}
+		})
+	}
+}
+
+// TestPatient_IsQuietWhenAnswered hears nothing of waiting when the cluster answers.
+func TestPatient_IsQuietWhenAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var notes strings.Builder
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://node-1/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := (&patient{next: &busy{}, notes: &notes}).RoundTrip(req); err != nil || notes.String() != "" {
+			t.Errorf("%v, %q", err, notes.String())
 		}
 	})
 }

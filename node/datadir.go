@@ -87,12 +87,17 @@ func (d *dataDir) close() { d.lock.Close() }
 
 func (d *dataDir) file(name string) string { return filepath.Join(d.path, name) }
 
+// notEnrolled names the directory: often it is another one that was meant.
+func (d *dataDir) notEnrolled() error {
+	return fmt.Errorf("use %s: %w; --data-dir names another directory", d.path, ErrNotEnrolled)
+}
+
 // enrolment reads who this node is; ErrNotEnrolled when nothing was written yet.
 func (d *dataDir) enrolment() (enrolment, error) {
 	var id enrolment
 	b, err := os.ReadFile(d.file(identityFile))
 	if errors.Is(err, os.ErrNotExist) {
-		return id, ErrNotEnrolled
+		return id, d.notEnrolled()
 	}
 	if err != nil {
 		return id, fmt.Errorf("read the node's identity: %w", err)

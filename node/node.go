@@ -81,7 +81,7 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	if id.ClusterID == "" {
-		return ErrNotEnrolled
+		return dir.notEnrolled()
 	}
 	if err := sameBind(id, &cfg); err != nil {
 		return err

@@ -252,7 +252,7 @@ func TestJoin_RefusesBadTokens(t *testing.T) {
 	if nodes, err := n1.nodes(); err != nil || len(nodes) != 2 {
 		t.Errorf("the cluster has %d nodes, %v", len(nodes), err)
 	}
-	if err := Run(t.Context(), l.config(3)); !errors.Is(err, ErrNotEnrolled) {
+	if err := Run(t.Context(), l.config(3)); !errors.Is(err, ErrNotEnrolled) || !strings.Contains(err.Error(), "n3: ") || !strings.Contains(err.Error(), "--data-dir") {
 		t.Errorf("a machine that never joined runs: %v", err)
 	}
 }
