@@ -102,6 +102,7 @@ var applyParts = [...]func(s *State, op Op) (ids []string, refusal *Error, known
 	(*State).applyClusterOp,
 	(*State).applyResourceOp,
 	(*State).applyOperationOp,
+	(*State).applyVolumeOp,
 	(*State).applyConsoleOp,
 	(*State).applyGroupOp,
 }

@@ -14,15 +14,22 @@ func (s *State) createInstances(o *CreateInstances) ([]string, *Error) {
 		return nil, err
 	}
 	var undo undoPorts
+	volumes := undoVolumes{count: s.t.meta.AttachmentCount}
 	made := make([]*Instance, len(o.Items))
 	for i := range o.Items {
 		in := s.newInstance(o, &o.Items[i])
 		made[i] = in
 		for j := range o.Items[i].Ports {
 			if err := s.attach(in, &o.Items[i].Ports[j], &undo); err != nil {
+				volumes.run(s)
 				undo.run(s)
 				return nil, err
 			}
+		}
+		if err := s.giveVolumes(in, o.Items[i].Volumes, &volumes); err != nil {
+			volumes.run(s)
+			undo.run(s)
+			return nil, err
 		}
 	}
 	ids := make([]string, len(made))
@@ -67,7 +74,8 @@ func (s *State) bootImages(spec *Spec) []BootImage {
 func (s *State) build(in *Instance, o *CreateInstances, item *NewInstance) {
 	by := asked{request: o.Request, project: o.Project, user: o.User}
 	switch {
-	case item.Node != "" && s.accepts(item.Node, in.Resources()) == nil && s.groupAdmits(in, item.Node) == nil:
+	case item.Node != "" && s.accepts(item.Node, in.Resources()) == nil && s.groupAdmits(in, item.Node) == nil &&
+		s.volumesAccept(in, item.Node) == nil:
 		s.settle(in, item.Node)
 		s.begin(in, actionCreate, by, eventBuild)
 	case item.Node == "" && item.Explanation != nil:
@@ -90,6 +98,7 @@ func (s *State) settle(in *Instance, id NodeID) {
 	in.Mode.Host = ""
 	in.Status.Task = TaskSpawning
 	s.setPortOwner(in, s.portOwner(in))
+	s.bringVolumes(in)
 }
 
 // strand puts an instance that found no node in error.

@@ -35,7 +35,7 @@ func (s *State) placeInstance(o *PlaceInstance) ([]string, *Error) {
 		s.beginEvent(in, eventSchedule)
 		s.strand(in)
 	} else {
-		if err := firstOf(s.accepts(o.Node, in.Resources()), s.groupAdmits(in, o.Node)); err != nil {
+		if err := firstOf(s.accepts(o.Node, in.Resources()), s.groupAdmits(in, o.Node), s.volumesAccept(in, o.Node)); err != nil {
 			return nil, err
 		}
 		s.settle(in, o.Node)
@@ -137,6 +137,7 @@ func (s *State) bury(in *Instance) {
 	s.endActions(in, resultSuccess, "")
 	s.releasePorts(in)
 	s.dropInstance(in)
+	s.releaseVolumes(in.ID)
 	now := s.t.meta.Time
 	c := in.Clone()
 	c.Revision, c.Times.Updated, c.Times.Terminated = s.t.meta.Index, now, now

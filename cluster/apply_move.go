@@ -123,7 +123,7 @@ func (s *State) placeMove(o *PlaceMove) ([]string, *Error) {
 	if o.Node == m.From && in.Op.Kind != OpResize {
 		return nil, Errorf(Invalid, "Instance %s cannot move to the node that it is on", o.ID)
 	}
-	if err := firstOf(s.accepts(o.Node, in.Spec.resourcesAs(&m.Flavor)), s.groupAdmits(in, o.Node)); err != nil {
+	if err := firstOf(s.accepts(o.Node, in.Spec.resourcesAs(&m.Flavor)), s.groupAdmits(in, o.Node), s.volumesAccept(in, o.Node)); err != nil {
 		return nil, err
 	}
 	m.To, m.Epoch = o.Node, in.newEpoch()
@@ -152,6 +152,7 @@ func (s *State) arrive(in *Instance) {
 	in.Node, in.Epoch, in.Epochs.Disk = m.To, m.Epoch, 0
 	in.Spec.Flavor = m.Flavor
 	s.setPortOwner(in, s.portOwner(in))
+	s.bringVolumes(in)
 }
 
 // entomb lets a node remove what it has of an instance, up to an epoch. A node that is gone has nothing.
@@ -283,6 +284,7 @@ func (s *State) revert(in *Instance) {
 	in.Generation++
 	in.Status.Task = TaskResizeRevert
 	s.setPortOwner(in, s.portOwner(in))
+	s.bringVolumes(in)
 	s.entomb(in, m.To, m.Epoch, keep, there)
 	s.step(in, StepReverting)
 }

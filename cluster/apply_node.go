@@ -172,6 +172,9 @@ func (s *State) removeNode(o *RemoveNode) ([]string, *Error) {
 	if len(placed) > 0 && !o.Force {
 		return nil, Errorf(Conflict, "The node %s has %d instances; move or delete them first", n.Name, len(placed))
 	}
+	if lost := s.countVolumesOn(o.ID); lost > 0 && !o.Force {
+		return nil, Errorf(Conflict, "The node %s has %d volumes and snapshots, which would be lost with it", n.Name, lost)
+	}
 	s.withdrawOperations(o.ID)
 	var graves []*Tombstone
 	for t := range prefixed(&s.t.tombstones, string(o.ID)+sep) {
@@ -186,6 +189,7 @@ func (s *State) removeNode(o *RemoveNode) ([]string, *Error) {
 	}
 	s.withdrawImages(o.ID)
 	s.withdrawHost(o.ID)
+	s.removeVolumesFrom(n)
 	s.dropNode(n)
 	s.t.removed.Set(o.ID, removal{Node: o.ID, At: s.t.meta.Time})
 	return []string{string(o.ID)}, nil

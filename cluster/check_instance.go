@@ -92,7 +92,7 @@ func (s *State) checkItem(item *NewInstance) *Error {
 			}
 		}
 	}
-	return nil
+	return checkNewVolumes(item.Volumes)
 }
 
 func checkExplanation(e *Explanation) *Error {

@@ -97,6 +97,18 @@ const (
 	KindPutQuotaClass     Kind = 84
 
 	// Volumes: 100 to 129.
+	KindCreateVolume         Kind = 100
+	KindUpdateVolume         Kind = 101
+	KindDeleteVolume         Kind = 102
+	KindExtendVolume         Kind = 103
+	KindAttachVolume         Kind = 104
+	KindDetachVolume         Kind = 105
+	KindUpdateAttachment     Kind = 106
+	KindUploadVolume         Kind = 107
+	KindCreateVolumeSnapshot Kind = 108
+	KindUpdateVolumeSnapshot Kind = 109
+	KindDeleteVolumeSnapshot Kind = 110
+	KindReportVolumes        Kind = 111
 
 	// Consoles: 130 to 139.
 	KindAddConsoleToken Kind = 130

@@ -82,6 +82,7 @@ type BootSource struct {
 	Properties map[string]string `json:"properties,omitempty"` // image properties
 	MinDiskGiB int64             `json:"min_disk_gib,omitempty"`
 	ConfigDrv  bool              `json:"config_drive,omitempty"` // asked for; a drive is always given
+	Volume     bool              `json:"volume,omitempty"`       // it boots from a volume and has no root disk of its own
 }
 
 // BootPart says what an image is to an instance.
@@ -223,7 +224,10 @@ func (s *Spec) Resources() Resources { return s.resourcesAs(&s.Flavor) }
 // resourcesAs is Resources with another flavor.
 func (s *Spec) resourcesAs(f *Flavor) Resources {
 	r := f.Resources()
-	if f.DiskGiB == 0 {
+	switch {
+	case s.Boot.Volume:
+		r.DiskGiB -= f.DiskGiB
+	case f.DiskGiB == 0:
 		r.DiskGiB += s.Boot.MinDiskGiB
 	}
 	return r

@@ -70,6 +70,19 @@ var newOp = [...]func() Op{
 	KindDeleteAggregate:   func() Op { return new(DeleteAggregate) },
 	KindPutQuotaClass:     func() Op { return new(PutQuotaClass) },
 	KindRecordAction:      func() Op { return new(RecordAction) },
+
+	KindCreateVolume:         func() Op { return new(CreateVolume) },
+	KindUpdateVolume:         func() Op { return new(UpdateVolume) },
+	KindDeleteVolume:         func() Op { return new(DeleteVolume) },
+	KindExtendVolume:         func() Op { return new(ExtendVolume) },
+	KindAttachVolume:         func() Op { return new(AttachVolume) },
+	KindDetachVolume:         func() Op { return new(DetachVolume) },
+	KindUpdateAttachment:     func() Op { return new(UpdateAttachment) },
+	KindUploadVolume:         func() Op { return new(UploadVolume) },
+	KindCreateVolumeSnapshot: func() Op { return new(CreateVolumeSnapshot) },
+	KindUpdateVolumeSnapshot: func() Op { return new(UpdateVolumeSnapshot) },
+	KindDeleteVolumeSnapshot: func() Op { return new(DeleteVolumeSnapshot) },
+	KindReportVolumes:        func() Op { return new(ReportVolumes) },
 }
 
 // Known tells whether this build can decode and apply commands of the kind.

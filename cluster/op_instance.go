@@ -18,6 +18,8 @@ type NewInstance struct {
 	Hostname string     `json:"hostname"`
 	Ports    []NewPort  `json:"ports,omitempty"`
 
+	Volumes []NewVolume `json:"volumes,omitempty"` // in the order that the guest sees them
+
 	// Filled in by the leader before the command is logged.
 	Node        NodeID       `json:"node,omitempty"`
 	Explanation *Explanation `json:"explanation,omitempty"` // with an empty Node: no node fits; the instance goes to error

@@ -25,7 +25,7 @@ func drawCommand(t *rapid.T, v *View) Command {
 		c.Op = drawGroupOp(t, v)
 		return c
 	}
-	c.Op = pick(t, "about", drawInstanceOp, drawInstanceOp, drawOperationOp, drawOperationOp, drawOtherOp)(t, v)
+	c.Op = pick(t, "about", drawInstanceOp, drawInstanceOp, drawOperationOp, drawOperationOp, drawVolumeOp, drawVolumeOp, drawOtherOp)(t, v)
 	return c
 }
 
@@ -79,6 +79,7 @@ func drawCreate(t *rapid.T, node NodeID) *CreateInstances {
 		case 1:
 			item.Ports = []NewPort{{New: somePort("port-"+id, pick(t, "mac", "m1", "m2", id))}}
 		}
+		item.Volumes = drawNewVolumes(t, id)
 		o.Items = append(o.Items, item)
 	}
 	return o
@@ -194,6 +195,7 @@ func checkAgainstOracle(t *rapid.T, before, after *View, commands []Command, res
 			room[n.ID] = room[n.ID].Add(g.Resources)
 		}
 	}
+	volumeRoom(t, after, room)
 	for n := range after.Nodes() {
 		got := after.Allocated(n.ID)
 		if got != room[n.ID] {

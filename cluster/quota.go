@@ -15,12 +15,15 @@ const (
 	QuotaNetworks           QuotaName = "network"
 	QuotaSubnets            QuotaName = "subnet"
 	QuotaPorts              QuotaName = "port"
+	QuotaVolumes            QuotaName = "volumes"
+	QuotaSnapshots          QuotaName = "snapshots" // of volumes
+	QuotaGigabytes          QuotaName = "gigabytes" // GiB of volumes and their snapshots together
 )
 
 // Unlimited is the value of a limit that does not limit.
 const Unlimited = -1
 
-// DefaultQuota is what a project may use when nobody set anything else: Nova's and Neutron's defaults.
+// DefaultQuota is what a project may use when nobody set anything else: Nova's, Neutron's and Cinder's defaults.
 var DefaultQuota = map[QuotaName]int64{
 	QuotaInstances:          10,
 	QuotaCores:              20,
@@ -32,6 +35,9 @@ var DefaultQuota = map[QuotaName]int64{
 	QuotaNetworks:           100,
 	QuotaSubnets:            100,
 	QuotaPorts:              500,
+	QuotaVolumes:            10,
+	QuotaSnapshots:          10,
+	QuotaGigabytes:          1000,
 }
 
 // Quota is what an administrator set for a project, or for one user in it; a name that is absent has its default.
@@ -50,4 +56,8 @@ type Usage struct {
 	Subnets  int64 `json:"subnets"`
 	Ports    int64 `json:"ports"`
 	Images   int64 `json:"images"` // not limited; a project that owns images is not deleted
+
+	Volumes   int64 `json:"volumes,omitempty"`
+	Snapshots int64 `json:"snapshots,omitempty"` // of volumes
+	GiB       int64 `json:"gib,omitempty"`       // of volumes and their snapshots
 }

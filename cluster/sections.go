@@ -55,6 +55,8 @@ var sections = [...]section{
 	table(32, func(t *tables) *btree.Map[string, *Quota] { return &t.userQuotas }, (*State).putUserQuota),
 	table(33, func(t *tables) *btree.Map[string, *QuotaClass] { return &t.quotaClasses },
 		func(s *State, q *QuotaClass) { s.t.quotaClasses.Set(q.Name, q) }),
+	table(35, func(t *tables) *btree.Map[VolumeID, *Volume] { return &t.volumes }, (*State).putVolume),
+	table(36, func(t *tables) *btree.Map[SnapshotID, *VolumeSnapshot] { return &t.snapshots }, (*State).putSnapshot),
 	table(40, func(t *tables) *btree.Map[string, *ConsoleToken] { return &t.consoleTokens }, (*State).putConsoleToken),
 }
 

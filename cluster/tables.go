@@ -16,6 +16,7 @@ type tables struct {
 	catalogTables
 	networkTables
 	instanceTables
+	volumeTables
 	consoleTables
 	requestTables
 	groupTables
@@ -33,9 +34,10 @@ type meta struct {
 	ActionCount   int64  `json:"action_count"`
 	OpCount       int64  `json:"op_count,omitempty"`
 
-	GroupCount     int64  `json:"group_count,omitempty"`
-	AggregateCount int64  `json:"aggregate_count,omitempty"`
-	AggregateIndex uint64 `json:"aggregate_index,omitempty"` // at which an aggregate changed last
+	GroupCount      int64  `json:"group_count,omitempty"`
+	AggregateCount  int64  `json:"aggregate_count,omitempty"`
+	AggregateIndex  uint64 `json:"aggregate_index,omitempty"` // at which an aggregate changed last
+	AttachmentCount int64  `json:"attachment_count,omitempty"`
 }
 
 type nodeTables struct {
@@ -149,6 +151,7 @@ func (t *tables) copy() tables {
 	c.catalogTables.share(&t.catalogTables)
 	c.networkTables.share(&t.networkTables)
 	c.instanceTables.share(&t.instanceTables)
+	c.volumeTables.share(&t.volumeTables)
 	c.consoleTables.share(&t.consoleTables)
 	c.groupTables.share(&t.groupTables)
 	c.aggregateTables.share(&t.aggregateTables)

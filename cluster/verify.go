@@ -28,6 +28,7 @@ func (v *View) Verify() error {
 	c.instances()
 	c.ports()
 	c.groups()
+	c.volumes()
 	return errors.Join(c.broken...)
 }
 
@@ -70,6 +71,7 @@ func (c *verifier) indexes(t, again *tables) {
 	sameTable(c, "aggregates by name", &t.aggregateByName, &again.aggregateByName)
 	sameTable(c, "aggregates of nodes", &t.aggregatesOf, &again.aggregatesOf)
 	sameTable(c, "requests by time", &t.requestByTime, &again.requestByTime)
+	c.volumeIndexes(t, again)
 }
 
 func sameTable[K interface{ ~string }, V comparable](c *verifier, what string, kept, made *btree.Map[K, V]) {

@@ -39,6 +39,9 @@ func (s *State) use(p ProjectID, more Usage) {
 	u.Subnets += more.Subnets
 	u.Ports += more.Ports
 	u.Images += more.Images
+	u.Volumes += more.Volumes
+	u.Snapshots += more.Snapshots
+	u.GiB += more.GiB
 	if u == (Usage{}) {
 		s.t.usage.Delete(p)
 		return

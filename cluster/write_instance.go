@@ -88,6 +88,9 @@ func (s *State) account(old, in *Instance) {
 
 // allocate adds to what is promised of a node. A node that promised nothing has no entry.
 func (s *State) allocate(id NodeID, more Resources) {
+	if id == "" {
+		return
+	}
 	r, _ := s.t.allocated.Get(id)
 	if r = r.Add(more); r == (Resources{}) {
 		s.t.allocated.Delete(id)
@@ -109,6 +112,7 @@ func (s *State) dropTombstone(t *Tombstone) {
 	s.t.feed.note(s.t.meta.Index, t.Instance)
 	s.t.tombstones.Delete(nodeKey(t.Node, t.Instance))
 	s.allocate(t.Node, Resources{}.Sub(t.Resources))
+	s.releaseVolumes(t.Instance)
 }
 
 func deletedKey(in *Instance) string {
