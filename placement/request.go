@@ -47,7 +47,7 @@ type capability struct{ path, want string }
 // scheduling wishes. Labels are the provider networks that its ports are on; holders are the nodes that have its image.
 func NewRequest(spec *cluster.Spec, labels []string, holders []cluster.NodeID) Request {
 	r := Request{
-		Resources: spec.Flavor.Resources(),
+		Resources: spec.Resources(),
 		Host:      spec.Scheduling.Host,
 		Forced:    spec.Scheduling.Forced && spec.Scheduling.Host != "",
 		Holders:   holders[:min(len(holders), maxHolders)],
@@ -70,7 +70,7 @@ func ForInstance(v *cluster.View, in *cluster.Instance) Request {
 			networks = append(networks, p.Network)
 		}
 	}
-	return NewRequest(&in.Spec, labelsOf(v, networks), holdersOf(v, in.Spec.Image))
+	return NewRequest(&in.Spec, labelsOf(v, networks), holdersOf(v, in.Spec.Image)).withVolumes(v, v.VolumeNeeds(in.ID))
 }
 
 // ForCreate makes the request of one item of a command that creates instances.
@@ -86,7 +86,8 @@ func ForCreate(v *cluster.View, c *cluster.CreateInstances, item int) Request {
 			}
 		}
 	}
-	return NewRequest(&c.Spec, labelsOf(v, networks), holdersOf(v, c.Spec.Image))
+	r := NewRequest(&c.Spec, labelsOf(v, networks), holdersOf(v, c.Spec.Image))
+	return r.withVolumes(v, v.NewVolumeNeeds(c.Items[item].Volumes))
 }
 
 // Avoiding returns the request with nodes left out. Only the first 32 count.
