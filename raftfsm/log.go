@@ -2,6 +2,7 @@ package raftfsm
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log"
 	"log/slog"
@@ -33,7 +34,23 @@ func (l *logger) Log(level hclog.Level, msg string, args ...any) {
 	if !l.to.Enabled(context.Background(), at) {
 		return
 	}
-	l.to.Log(context.Background(), at, l.name+": "+msg, append(l.args[:len(l.args):len(l.args)], args...)...)
+	all := append(l.args[:len(l.args):len(l.args)], args...)
+	for i, a := range all {
+		if f, ok := a.(hclog.Format); ok { // a format and what goes into it, which slog would print one after the other
+			all[i] = formatted(f)
+		}
+	}
+	l.to.Log(context.Background(), at, l.name+": "+msg, all...)
+}
+
+func formatted(f hclog.Format) string {
+	if len(f) == 0 {
+		return ""
+	}
+	if format, ok := f[0].(string); ok {
+		return fmt.Sprintf(format, f[1:]...)
+	}
+	return fmt.Sprint(f...)
 }
 
 func (l *logger) Trace(string, ...any)          {}
