@@ -111,14 +111,17 @@ type Mover interface {
 
 // Landing is what the destination of a migration tells its source.
 type Landing struct {
-	Stamp   Stamp             `json:"stamp"`   // that the domain has to carry there
-	Disks   map[DiskID]string `json:"disks"`   // path there of each disk
-	Bridges map[string]string `json:"bridges"` // MAC -> bridge there
-	Console string            `json:"console"` // path there of the console log
-	Config  string            `json:"config"`  // path there of the config drive; "": none
-	NVRAM   string            `json:"nvram"`   // path there; "": none
+	Stamp   Stamp             `json:"stamp"`             // that the domain has to carry there
+	Disks   map[DiskID]string `json:"disks"`             // path there of each disk
+	Bridges map[string]string `json:"bridges"`           // MAC -> bridge there
+	Console string            `json:"console"`           // path there of the console log
+	Config  string            `json:"config"`            // path there of the config drive; "": none
+	NVRAM   string            `json:"nvram"`             // path there; "": none
+	Kernel  string            `json:"kernel,omitempty"`  // path there of the kernel that the guest boots; "": none
+	Ramdisk string            `json:"ramdisk,omitempty"` // path there of its ramdisk; "": none
 
-	// The local end points that reach the destination. The source node fills them in.
+	// The local end points that reach the destination. The source node fills them in. Memory and NBD lie below
+	// Sockets.Dir: the destination's hypervisor listens under the same two paths on its own host.
 	Libvirt, Memory, NBD string `json:"-"`
 }
 

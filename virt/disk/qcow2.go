@@ -136,3 +136,12 @@ func baseSize(path string, format Format) (int64, error) {
 	}
 	return int64(h.size), nil
 }
+
+// CheckFeatures refuses a qcow2 file whose data is elsewhere, or of which its own mark says that it is broken, before
+// any other program opens it.
+func CheckFeatures(path string) error {
+	if _, err := baseSize(path, QCOW2); err != nil {
+		return fmt.Errorf("check disk: %w", err)
+	}
+	return nil
+}

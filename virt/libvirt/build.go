@@ -18,7 +18,10 @@ import (
 	"github.com/kilonova/kilonova/virt/configdrive"
 )
 
-const gib = 1 << 30
+const (
+	mib = 1 << 20
+	gib = 1 << 30
+)
 
 // Build makes the guest's disks where they do not exist and defines its domain. It may be repeated after a
 // crash at any point: each file appears complete or not at all, and defining a domain again replaces its
@@ -34,19 +37,24 @@ func (d *Driver) build(ctx context.Context, g virt.Guest) error {
 	if err := d.checkGuest(g); err != nil {
 		return err
 	}
-	switch dom, err := d.find(ctx, g.Stamp.Instance); {
+	at, err := d.store.at(g.Stamp.Instance)
+	if err != nil {
+		return err
+	}
+	legacy := g.DiskEpoch
+	switch dom, stamp, err := d.findStamped(ctx, g.Stamp.Instance); {
 	case err == nil:
 		if on, err := d.active(ctx, dom); err != nil || on {
 			return err
 		}
+		legacy = stamp.Epoch
 	case !errors.Is(err, virt.ErrNotFound):
 		return err
 	}
-	p, err := d.platform(ctx)
-	if err != nil {
+	if err := at.adopt(legacy); err != nil {
 		return err
 	}
-	at, err := d.store.at(g.Stamp.Instance)
+	p, err := d.platform(ctx)
 	if err != nil {
 		return err
 	}
@@ -57,11 +65,16 @@ func (d *Driver) build(ctx context.Context, g virt.Guest) error {
 	if err := d.makeFiles(ctx, g, at); err != nil {
 		return err
 	}
+	if err := d.keepSecrets(ctx, g.Disks); err != nil {
+		return err
+	}
 	if p.filtered && len(g.NICs) > 0 {
 		if err := d.defineFilters(ctx); err != nil {
 			return err
 		}
 	}
+	d.views.forget(g.Stamp.Instance)
+	defer d.views.forget(g.Stamp.Instance)
 	return d.define(ctx, definition)
 }
 
@@ -80,22 +93,11 @@ func (d *Driver) define(ctx context.Context, definition string) error {
 
 // makeFiles makes what is missing of the instance's files.
 func (d *Driver) makeFiles(ctx context.Context, g virt.Guest, at place) error {
-	if err := at.make(); err != nil {
+	if err := at.make(g.DiskEpoch); err != nil {
 		return err
 	}
-	there, err := exists(at.disk())
-	if err != nil {
+	if err := d.makeDisks(ctx, g, at); err != nil {
 		return err
-	}
-	if !there {
-		if g.Root.Base == "" {
-			err = d.cfg.Disks.CreateEmpty(ctx, at.disk(), g.Root.SizeGiB*gib)
-		} else {
-			err = d.cfg.Disks.CreateOverlay(ctx, at.disk(), g.Root.Base, g.Root.BaseFormat, g.Root.SizeGiB*gib)
-		}
-		if err != nil {
-			return fmt.Errorf("make root disk: %w", err)
-		}
 	}
 	return makeConfigDrive(g, at)
 }

@@ -27,6 +27,7 @@ const testCluster = "c1"
 type rig struct {
 	*virttest.Backend
 	config Config
+	chroot string
 	behind *link // keeps libvirt's test driver, whose domains end with its last connection, alive
 }
 
@@ -34,9 +35,12 @@ type rig struct {
 func newRig(t *testing.T, d *daemon, uri string) *rig {
 	t.Helper()
 	r := &rig{behind: newLink(d.socket, uri, 20*time.Second), config: Config{
-		Socket: d.socket, URI: uri, DataDir: t.TempDir(), ClusterID: testCluster, VirtType: QEMU,
+		Socket: d.socket, URI: uri, DataDir: shortDir(t), ClusterID: testCluster, VirtType: QEMU,
 		Log: slog.New(slog.NewTextHandler(testLog{t}, nil)),
 	}}
+	if os.Getuid() == 0 {
+		r.chroot = filepath.Dir(filepath.Dir(filepath.Dir(d.socket))) // above run/libvirt
+	}
 	if uri != DefaultURI {
 		r.config.Disks = plainDisks{}
 	}
@@ -60,6 +64,24 @@ func newRig(t *testing.T, d *daemon, uri string) *rig {
 	return r
 }
 
+// shortDir makes a directory whose path leaves room for the names of sockets, as those of real nodes do.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "kn-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
 // testLog writes a driver's log into the test's.
 type testLog struct{ t *testing.T }
 
@@ -75,6 +97,7 @@ func (r *rig) open(t *testing.T) *Driver {
 	if err != nil {
 		t.Fatal(err)
 	}
+	d.chroot = r.chroot
 	t.Cleanup(func() { d.Close() })
 	return d
 }
@@ -130,7 +153,7 @@ func (r *rig) guest(t *testing.T) virt.Guest {
 // disk fingerprints the root disk's file: which one it is and what is in it.
 func (r *rig) disk(t *testing.T, id cluster.InstanceID) string {
 	t.Helper()
-	path := filepath.Join(r.config.DataDir, instancesDir, string(id), diskFile)
+	path := place{filepath.Join(r.config.DataDir, instancesDir, string(id))}.disk(0, virt.DiskRoot)
 	content, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return ""
@@ -183,6 +206,11 @@ func (plainDisks) CreateOverlay(_ context.Context, path, base, _ string, _ int64
 // CreateEmpty writes a line.
 func (plainDisks) CreateEmpty(_ context.Context, path string, _ int64) error {
 	return os.WriteFile(path, []byte("empty"), 0o600)
+}
+
+// CreateFormatted writes a line that names the use.
+func (plainDisks) CreateFormatted(_ context.Context, path, use string, _ int64) error {
+	return os.WriteFile(path, []byte(use), 0o600)
 }
 
 // libvirt's test driver takes definitions and keeps states as QEMU's does, in microseconds: the whole path from

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"libvirt.org/go/libvirtxml"
@@ -25,12 +26,8 @@ func deviceList(g virt.Guest, h hardware, p platform, at place) (*libvirtxml.Dom
 	if p.domainType == mockDomain {
 		return l, nil
 	}
-	l.Controllers = controllers(h)
-	l.Serials = []libvirtxml.DomainSerial{{
-		Source: &libvirtxml.DomainChardevSource{Pty: &libvirtxml.DomainChardevSourcePty{}},
-		Target: &libvirtxml.DomainSerialTarget{Port: new(uint)},
-		Log:    &libvirtxml.DomainChardevLog{File: at.console(), Append: "on"},
-	}}
+	l.Controllers = controllers(g, h, p)
+	l.Serials = []libvirtxml.DomainSerial{serialPort(at)}
 	l.RNGs = []libvirtxml.DomainRNG{{
 		Model:   "virtio",
 		Backend: &libvirtxml.DomainRNGBackend{Random: &libvirtxml.DomainRNGBackendRandom{Device: "/dev/urandom"}},
@@ -49,83 +46,67 @@ func deviceList(g virt.Guest, h hardware, p platform, at place) (*libvirtxml.Dom
 	if h.tablet {
 		l.Inputs = []libvirtxml.DomainInput{{Type: "tablet", Bus: "usb"}}
 	}
-	if h.agent {
-		l.Channels = []libvirtxml.DomainChannel{{
-			Source: &libvirtxml.DomainChardevSource{UNIX: &libvirtxml.DomainChardevSourceUNIX{Mode: "bind"}},
-			Target: &libvirtxml.DomainChannelTarget{VirtIO: &libvirtxml.DomainChannelTargetVirtIO{Name: "org.qemu.guest_agent.0"}},
-		}}
-	}
+	// Every guest gets the agent's channel: whether an agent listens there is seen when it is needed.
+	l.Channels = []libvirtxml.DomainChannel{{
+		Source: &libvirtxml.DomainChardevSource{UNIX: &libvirtxml.DomainChardevSourceUNIX{Mode: "bind"}},
+		Target: &libvirtxml.DomainChannelTarget{VirtIO: &libvirtxml.DomainChannelTargetVirtIO{Name: agentChannel}},
+	}}
 	if h.watchdog != "" {
 		l.Watchdogs = []libvirtxml.DomainWatchdog{{Model: "i6300esb", Action: h.watchdog}}
 	}
 	return l, nil
 }
 
+// sparePorts is how many disks and cards a guest can be given while it runs. On machines with PCI Express each needs
+// a port of its own that was there when the guest was started. An unused port takes 4 KiB of the guest's address
+// space and a millisecond of its firmware's time.
+const sparePorts = 16
+
 // controllers gives those that libvirt must be told about: no USB where nothing needs it, since an idle USB
-// controller wakes its guest, and a SCSI controller that knows discard.
-func controllers(h hardware) []libvirtxml.DomainController {
+// controller wakes its guest; a SCSI controller that knows discard; and ports for devices yet to come.
+func controllers(g virt.Guest, h hardware, p platform) []libvirtxml.DomainController {
 	zero := uint(0)
 	var l []libvirtxml.DomainController
-	if !h.tablet && h.diskBus != "usb" && h.cdromBus != "usb" {
+	uses := func(bus string) bool {
+		return h.diskBus == bus || h.cdromBus == bus || slices.ContainsFunc(g.Disks, func(d virt.Disk) bool { return d.Bus == bus })
+	}
+	if !h.tablet && !uses("usb") {
 		l = append(l, libvirtxml.DomainController{Type: "usb", Index: &zero, Model: "none"})
 	}
-	if h.diskBus == "scsi" || h.cdromBus == "scsi" {
+	if uses("scsi") {
 		l = append(l, libvirtxml.DomainController{Type: "scsi", Index: &zero, Model: "virtio-scsi"})
+	}
+	if express(machine(h, p)) {
+		l = append(l, libvirtxml.DomainController{Type: "pci", Index: &zero, Model: "pcie-root"})
+		const others = 6 // video, balloon, random numbers, serial channel, SCSI, watchdog
+		for range len(g.Disks) + len(g.NICs) + others + sparePorts {
+			l = append(l, libvirtxml.DomainController{Type: "pci", Model: "pcie-root-port"})
+		}
 	}
 	return l
 }
 
-// disks gives the root disk and the config drive.
-func disks(g virt.Guest, h hardware, p platform, at place) []libvirtxml.DomainDisk {
-	root := fileDisk(at.disk(), "qcow2", "disk")
-	root.Driver.Cache, root.Driver.Discard = p.diskCache, "unmap"
-	if p.diskCache == "none" && p.domainType != mockDomain {
-		root.Driver.IO = "native" // needs direct I/O
-	}
-	root.Target = &libvirtxml.DomainDiskTarget{Dev: devicePrefix(h.diskBus) + "a", Bus: h.diskBus}
-	if h.diskBus != "ide" && h.diskBus != "usb" { // longer serials than those take
-		root.Serial = strings.ReplaceAll(string(g.Stamp.Instance), "-", "")[:20]
-	}
-	l := []libvirtxml.DomainDisk{root}
-	if g.ConfigDrive == nil {
-		return l
-	}
-	// A guest has a driver for the bus that it boots from; some have no other. (Debian's cloud kernel knows no
-	// AHCI, so a SATA drive would be invisible to it.)
-	bus := h.cdromBus
-	if bus == "" {
-		bus = h.diskBus
-	}
-	drive := fileDisk(at.config(), "raw", "cdrom")
-	if bus == "virtio" { // has no CD-ROM drives
-		drive.Device = "disk"
-	}
-	drive.ReadOnly = &libvirtxml.DomainDiskReadOnly{}
-	letter := "a"
-	if devicePrefix(bus) == devicePrefix(h.diskBus) {
-		letter = "b"
-	}
-	drive.Target = &libvirtxml.DomainDiskTarget{Dev: devicePrefix(bus) + letter, Bus: bus}
-	return append(l, drive)
+// express tells whether a machine has PCI Express.
+func express(machine string) bool {
+	return machine == "q35" || strings.HasPrefix(machine, "pc-q35") || machine == "virt" || strings.HasPrefix(machine, "virt-")
 }
 
-func fileDisk(path, format, device string) libvirtxml.DomainDisk {
-	return libvirtxml.DomainDisk{
-		Device: device,
-		Driver: &libvirtxml.DomainDiskDriver{Name: "qemu", Type: format},
-		Source: &libvirtxml.DomainDiskSource{File: &libvirtxml.DomainDiskSourceFile{File: path}},
+// serialPort gives the guest's first serial port: what it writes goes to the console log, and to whoever is connected
+// to a socket beside it. Where the socket's path would be too long for one, there is only the log.
+func serialPort(at place) libvirtxml.DomainSerial {
+	s := libvirtxml.DomainSerial{
+		Source: &libvirtxml.DomainChardevSource{UNIX: &libvirtxml.DomainChardevSourceUNIX{Mode: "bind", Path: at.serial()}},
+		Target: &libvirtxml.DomainSerialTarget{Port: new(uint)},
+		Log:    &libvirtxml.DomainChardevLog{File: at.console(), Append: "on"},
 	}
+	if len(at.serial()) > maxSocketPath {
+		s.Source = &libvirtxml.DomainChardevSource{Pty: &libvirtxml.DomainChardevSourcePty{}}
+	}
+	return s
 }
 
-func devicePrefix(bus string) string {
-	switch bus {
-	case "virtio":
-		return "vd"
-	case "ide":
-		return "hd"
-	}
-	return "sd"
-}
+// maxSocketPath is the longest path of a UNIX socket (unix(7)), in bytes, without the zero that ends it.
+const maxSocketPath = 107
 
 // card gives a network card.
 func card(n virt.NIC, h hardware, p platform) (libvirtxml.DomainInterface, error) {
@@ -138,6 +119,7 @@ func card(n virt.NIC, h hardware, p platform) (libvirtxml.DomainInterface, error
 		Source: &libvirtxml.DomainInterfaceSource{Bridge: &libvirtxml.DomainInterfaceSourceBridge{Bridge: n.Bridge}},
 		Target: &libvirtxml.DomainInterfaceTarget{Dev: device},
 		Model:  &libvirtxml.DomainInterfaceModel{Type: h.vifModel},
+		Alias:  &libvirtxml.DomainAlias{Name: nicPrefix + string(n.Port)},
 	}
 	if n.MTU > 0 {
 		i.MTU = &libvirtxml.DomainInterfaceMTU{Size: uint(n.MTU)}
@@ -149,6 +131,9 @@ func card(n virt.NIC, h hardware, p platform) (libvirtxml.DomainInterface, error
 	}
 	return i, nil
 }
+
+// agentChannel is the name of the channel on which QEMU's guest agent listens.
+const agentChannel = "org.qemu.guest_agent.0"
 
 // portDeviceLength is how much of a port's ID a tap device's name holds; Linux allows 15 characters.
 const portDeviceLength = 11

@@ -74,8 +74,7 @@ func isX86(arch string) bool { return arch == "x86_64" || arch == "i686" }
 
 func osSection(g virt.Guest, h hardware, p platform, at place) *libvirtxml.DomainOS {
 	o := &libvirtxml.DomainOS{
-		Type:        &libvirtxml.DomainOSType{Arch: p.arch, Machine: machine(h, p), Type: "hvm"},
-		BootDevices: []libvirtxml.DomainBootDevice{{Dev: "hd"}},
+		Type: &libvirtxml.DomainOSType{Arch: p.arch, Machine: machine(h, p), Type: "hvm"},
 	}
 	if h.uefi {
 		o.Firmware = "efi"
@@ -85,7 +84,6 @@ func osSection(g virt.Guest, h hardware, p platform, at place) *libvirtxml.Domai
 	}
 	if g.Kernel.Path != "" {
 		o.Kernel, o.Initrd, o.Cmdline = g.Kernel.Path, g.Kernel.Ramdisk, g.Kernel.Cmdline
-		o.BootDevices = nil
 	}
 	if p.domainType != mockDomain && isX86(p.arch) {
 		o.SMBios = &libvirtxml.DomainSMBios{Mode: "sysinfo"}

@@ -73,7 +73,7 @@ func everyHardware() map[string]virt.Guest {
 	guests := map[string]virt.Guest{"plain": testGuest()}
 	for property, values := range map[string][]string{
 		propDiskBus: diskBuses, propCDROMBus: cdromBuses, propVIFModel: vifModels, propFirmware: firmwares,
-		propVideoModel: videoModels, propPointer: pointers, propWatchdog: watchdogs, propAgent: {"yes"},
+		propVideoModel: videoModels, propPointer: pointers, propWatchdog: watchdogs,
 		propMachineType: {"pc", "q35"}, propThreads: {"2"},
 	} {
 		for _, v := range values {

@@ -23,8 +23,9 @@ var ErrForeign = errors.New("domain is not ours")
 const (
 	DefaultSocket      = "/var/run/libvirt/libvirt-sock"
 	DefaultURI         = "qemu:///system"
-	defaultCallTimeout = 60 * time.Second // a call whose context has no nearer deadline
-	eventBuffer        = 256              // hints beyond it are dropped; the reconciler's timer finds them
+	defaultCallTimeout = 60 * time.Second   // a call whose context has no nearer deadline
+	slowTimeout        = 7 * 24 * time.Hour // and a call that copies a disk or a memory
+	eventBuffer        = 256                // hints beyond it are dropped; the reconciler's timer finds them
 )
 
 // VirtType says which accelerator guests run with.
@@ -43,6 +44,8 @@ type Disks interface {
 	CreateOverlay(ctx context.Context, path, base, baseFormat string, sizeBytes int64) error
 	// CreateEmpty makes an empty qcow2 file at path, in one step.
 	CreateEmpty(ctx context.Context, path string, sizeBytes int64) error
+	// CreateFormatted makes a raw file at path, in one step, formatted as swap space or as a file system.
+	CreateFormatted(ctx context.Context, path, use string, sizeBytes int64) error
 }
 
 // Config says how a Driver finds libvirt and where it keeps its files.
@@ -55,13 +58,12 @@ type Config struct {
 	CPUMode     string        // libvirt's cpu mode; "": host-passthrough for KVM, maximum for QEMU
 	CPUModel    string        // with CPUMode "custom": the model's name
 	CallTimeout time.Duration // longest wait for one libvirt call; 0: one minute
-	Disks       Disks         // makes the guests' disks; nil: with qemu-img
+	Disks       Disks         // makes the guests' disks; nil: package disk does
 	Log         *slog.Logger  // nil: slog.Default()
 }
 
 // Driver runs guests through one libvirtd. New makes one.
 type Driver struct {
-	virt.Refusing
 	cfg    Config
 	log    *slog.Logger
 	store  store
@@ -70,6 +72,8 @@ type Driver struct {
 	filter filterState
 	caps   hostCaps
 	crash  crashes
+	views  views
+	chroot string // prefix of the paths of sockets that libvirtd names; for tests
 
 	events chan virt.Event
 	cancel context.CancelFunc
@@ -137,7 +141,7 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("cpu mode %q with model %q: a model belongs to mode custom, and only to it", c.CPUMode, c.CPUModel)
 	}
 	if c.Disks == nil {
-		c.Disks = qemuDisks{}
+		c.Disks = realDisks{}
 	}
 	return c, nil
 }

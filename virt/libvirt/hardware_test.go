@@ -61,7 +61,7 @@ func TestQEMU_BootsOnEveryHardware(t *testing.T) {
 		{propMachineType: "pc"},
 		{propMachineType: "pc", propDiskBus: "ide", propVIFModel: "e1000", propVideoModel: "vga"},
 		{propDiskBus: "scsi", propVIFModel: "rtl8139", propVideoModel: "none"},
-		{propDiskBus: "sata", propCDROMBus: "scsi", propPointer: "usbtablet", propAgent: "yes", propWatchdog: "reset"},
+		{propDiskBus: "sata", propCDROMBus: "scsi", propPointer: "usbtablet", propWatchdog: "reset"},
 	} {
 		g := r.guest(t)
 		g.Stamp = virt.Stamp{Cluster: testCluster, Instance: cluster.InstanceID(uuid.NewString()), Generation: 1, Epoch: 1}

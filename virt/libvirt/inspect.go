@@ -21,22 +21,42 @@ func (d *Driver) Domains(ctx context.Context) ([]virt.Domain, error) {
 	if err != nil {
 		return nil, err
 	}
+	saved, err := d.saved(ctx)
+	if err != nil {
+		return nil, err
+	}
 	list := make([]virt.Domain, 0, len(records))
 	for _, r := range records {
 		state, reason := stateOf(r.Params)
 		dom := virt.Domain{ID: instanceID(r.Dom.UUID), Name: r.Dom.Name}
 		dom.Power, dom.Reason = power(state, reason)
-		d.crash.settle(&dom)
-		dom.Stamp, err = d.stamp(ctx, r.Dom)
+		v, err := d.viewOf(ctx, r.Dom, dom.Power == virt.PowerRunning || dom.Power == virt.PowerPaused)
 		if errors.Is(err, virt.ErrNotFound) {
 			continue // it went away meanwhile
 		}
 		if err != nil {
 			return nil, err
 		}
+		d.crash.settle(&dom)
+		dom.Stamp = v.stamp(dom.ID)
+		dom.Saved = saved[r.Dom.UUID] && dom.Power == virt.PowerOff
+		v.fill(&dom)
 		list = append(list, dom)
 	}
 	return list, nil
+}
+
+// saved tells which domains have their memory on disk.
+func (d *Driver) saved(ctx context.Context) (map[rpc.UUID]bool, error) {
+	doms, err := ask(ctx, d.rpc, "list saved domains", func(l *rpc.Libvirt) ([]rpc.Domain, error) {
+		doms, _, err := l.ConnectListAllDomains(1, rpc.ConnectListDomainsManagedsave)
+		return doms, err
+	})
+	set := make(map[rpc.UUID]bool, len(doms))
+	for _, dom := range doms {
+		set[dom.UUID] = true
+	}
+	return set, err
 }
 
 // stamp reads a domain's stamp; a domain without one has the zero stamp.
@@ -56,24 +76,30 @@ func (d *Driver) stamp(ctx context.Context, dom rpc.Domain) (virt.Stamp, error) 
 // find gives the domain of an instance, which must be ours. A missing one is virt.ErrNotFound, another's is
 // ErrForeign.
 func (d *Driver) find(ctx context.Context, id cluster.InstanceID) (rpc.Domain, error) {
+	dom, _, err := d.findStamped(ctx, id)
+	return dom, err
+}
+
+// findStamped is find, and gives the stamp too.
+func (d *Driver) findStamped(ctx context.Context, id cluster.InstanceID) (rpc.Domain, virt.Stamp, error) {
 	u, err := parseID(id)
 	if err != nil {
-		return rpc.Domain{}, err
+		return rpc.Domain{}, virt.Stamp{}, err
 	}
 	dom, err := ask(ctx, d.rpc, "look up domain", func(l *rpc.Libvirt) (rpc.Domain, error) {
 		return l.DomainLookupByUUID(rpc.UUID(u))
 	})
 	if err != nil {
-		return rpc.Domain{}, err
+		return rpc.Domain{}, virt.Stamp{}, err
 	}
 	stamp, err := d.stamp(ctx, dom)
 	if err != nil {
-		return rpc.Domain{}, err
+		return rpc.Domain{}, virt.Stamp{}, err
 	}
 	if stamp.Instance != id || stamp.Cluster != d.cfg.ClusterID {
-		return rpc.Domain{}, fmt.Errorf("%w: %s carries the stamp of cluster %q", ErrForeign, dom.Name, stamp.Cluster)
+		return rpc.Domain{}, stamp, fmt.Errorf("%w: %s carries the stamp of cluster %q", ErrForeign, dom.Name, stamp.Cluster)
 	}
-	return dom, nil
+	return dom, stamp, nil
 }
 
 // active tells whether a domain has a running (or paused) guest.

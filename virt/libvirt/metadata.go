@@ -68,8 +68,32 @@ func decodeStamp(element string, id cluster.InstanceID) virt.Stamp {
 	if err := xml.Unmarshal([]byte(element), &m); err != nil || m.Stamp.Instance != id {
 		return virt.Stamp{}
 	}
-	return virt.Stamp{
-		Cluster: m.Stamp.Cluster, Instance: m.Stamp.Instance,
-		Generation: m.Stamp.Generation, Epoch: m.Stamp.Epoch,
+	return m.Stamp.plain()
+}
+
+func (m metadataStamp) plain() virt.Stamp {
+	return virt.Stamp{Cluster: m.Cluster, Instance: m.Instance, Generation: m.Generation, Epoch: m.Epoch}
+}
+
+// restamp gives the element anew, with another stamp. The names of its parts have no prefix: libvirt gives the
+// outermost the one that it is told, and refuses one that is there already.
+func restamp(element string, s virt.Stamp) (string, error) {
+	var m struct {
+		XMLName xml.Name      `xml:"instance"`
+		Stamp   metadataStamp `xml:"stamp"`
+		Name    string        `xml:"name"`
+		Flavor  string        `xml:"flavor,omitempty"`
+		Project *metadataWho  `xml:"project"`
+		User    *metadataWho  `xml:"user"`
 	}
+	if err := xml.Unmarshal([]byte(element), &m); err != nil {
+		return "", fmt.Errorf("read metadata: %w", err)
+	}
+	m.XMLName.Space = ""
+	m.Stamp = metadataStamp{Cluster: s.Cluster, Instance: s.Instance, Generation: s.Generation, Epoch: s.Epoch}
+	b, err := xml.Marshal(m)
+	if err != nil {
+		return "", fmt.Errorf("encode metadata: %w", err)
+	}
+	return string(b), nil
 }

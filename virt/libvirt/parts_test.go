@@ -72,7 +72,7 @@ func TestConsole_IsBoundedAndReadsInOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.make(); err != nil {
+	if err := p.make(1); err != nil {
 		t.Fatal(err)
 	}
 	log, err := os.OpenFile(p.console(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -109,7 +109,7 @@ func TestConsole_IsBoundedAndReadsInOrder(t *testing.T) {
 func TestConsole_IsCutEvenWhenItCannotBeKept(t *testing.T) {
 	s := store{root: t.TempDir()}
 	p, _ := s.at(testID)
-	if err := p.make(); err != nil {
+	if err := p.make(1); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(p.console(), make([]byte, 1000), 0o600); err != nil {
@@ -130,14 +130,14 @@ func TestConsole_IsCutEvenWhenItCannotBeKept(t *testing.T) {
 func TestStore_PurgeFinishesRemovals(t *testing.T) {
 	s := store{root: t.TempDir()}
 	p, _ := s.at(testID)
-	if err := p.make(); err != nil {
+	if err := p.make(1); err != nil {
 		t.Fatal(err)
 	}
 	half := filepath.Join(s.root, removedPrefix+"x", "x")
 	if err := os.MkdirAll(half, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(half, diskFile), nil, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(half, legacyFile), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.purge(); err != nil {
@@ -150,7 +150,7 @@ func TestStore_PurgeFinishesRemovals(t *testing.T) {
 		t.Error("an instance's directory is gone")
 	}
 	for range 2 {
-		if err := s.remove(testID); err != nil {
+		if err := s.remove(p.dir); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -163,7 +163,7 @@ func TestStore_PurgeFinishesRemovals(t *testing.T) {
 func TestMakeConfigDrive_FollowsItsContents(t *testing.T) {
 	s := store{root: t.TempDir()}
 	p, _ := s.at(testID)
-	if err := p.make(); err != nil {
+	if err := p.make(1); err != nil {
 		t.Fatal(err)
 	}
 	g := testGuest()

@@ -35,8 +35,8 @@ func (d *Driver) Stop(ctx context.Context, id cluster.InstanceID, how virt.StopM
 	}
 	if how == virt.Shutdown {
 		err = d.shutdown(ctx, dom)
-	} else {
-		err = d.destroy(ctx, dom)
+	} else if err = d.destroy(ctx, dom); err == nil {
+		err = d.unsave(ctx, dom)
 	}
 	if err != nil {
 		return fmt.Errorf("stop %s: %w", id, err)
@@ -79,14 +79,21 @@ func (d *Driver) unless(ctx context.Context, err error, dom rpc.Domain, active b
 
 // Remove powers the domain off and deletes its definition.
 func (d *Driver) Remove(ctx context.Context, id cluster.InstanceID) error {
-	dom, err := d.find(ctx, id)
+	dom, stamp, err := d.findStamped(ctx, id)
 	if errors.Is(err, virt.ErrNotFound) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("remove %s: %w", id, err)
 	}
+	if at, err := d.store.at(id); err != nil {
+		return fmt.Errorf("remove %s: %w", id, err)
+	} else if err := at.adopt(stamp.Epoch); err != nil {
+		return fmt.Errorf("remove %s: %w", id, err)
+	}
+	d.forgetSecrets(ctx, dom)
 	err = d.destroy(ctx, dom)
+	d.views.forget(id)
 	if err == nil {
 		flags := rpc.DomainUndefineManagedSave | rpc.DomainUndefineSnapshotsMetadata
 		if !d.cfg.mock() {
@@ -97,27 +104,6 @@ func (d *Driver) Remove(ctx context.Context, id cluster.InstanceID) error {
 	d.crash.set(id, false)
 	if err != nil && !errors.Is(err, virt.ErrNotFound) { // a transient domain is gone once it is off
 		return fmt.Errorf("remove %s: %w", id, err)
-	}
-	return nil
-}
-
-// RemoveDisks deletes everything that the instance has below the data directory.
-func (d *Driver) RemoveDisks(ctx context.Context, id cluster.InstanceID, through, keep uint64) error {
-	u, err := parseID(id)
-	if err != nil {
-		return fmt.Errorf("remove disks: %w", err)
-	}
-	_, err = ask(ctx, d.rpc, "look up domain", func(l *rpc.Libvirt) (rpc.Domain, error) {
-		return l.DomainLookupByUUID(rpc.UUID(u))
-	})
-	if err == nil {
-		return fmt.Errorf("remove disks of %s: its domain is still defined", id)
-	}
-	if !errors.Is(err, virt.ErrNotFound) {
-		return fmt.Errorf("remove disks of %s: %w", id, err)
-	}
-	if err := d.store.remove(id); err != nil {
-		return fmt.Errorf("remove disks of %s: %w", id, err)
 	}
 	return nil
 }

@@ -19,7 +19,6 @@ const (
 	propFirmware    = "hw_firmware_type"
 	propVideoModel  = "hw_video_model"
 	propPointer     = "hw_pointer_model"
-	propAgent       = "hw_qemu_guest_agent"
 	propWatchdog    = "hw_watchdog_action"
 	propSockets     = "hw_cpu_sockets"
 	propCores       = "hw_cpu_cores"
@@ -32,7 +31,7 @@ type hardware struct {
 	machine                     string // "": the host's default
 	uefi                        bool
 	video                       string
-	tablet, agent               bool
+	tablet                      bool
 	watchdog                    string // "": none
 	sockets, cores, threads     int    // all 0: QEMU's choice
 }
@@ -84,17 +83,7 @@ func readProperties(g virt.Guest) (hardware, error) {
 		}
 		h.machine = m
 	}
-	h.agent = truth(g.Properties[propAgent])
 	return h, h.readTopology(g)
-}
-
-// truth reads a boolean as OpenStack writes them.
-func truth(s string) bool {
-	switch strings.ToLower(strings.TrimSpace(s)) {
-	case "1", "t", "true", "on", "y", "yes":
-		return true
-	}
-	return false
 }
 
 // readTopology fills in what the properties leave open, so that sockets x cores x threads is the VCPU count.

@@ -65,6 +65,8 @@ func (d *Driver) watchOnce(ctx context.Context) (connected bool, err error) {
 	d.log.Info("libvirt is connected", "socket", d.cfg.Socket, "uri", d.cfg.URI)
 	d.filter.forget() // a libvirtd that was replaced may know other filters
 	d.caps.forget()
+	d.views.listen(true)
+	defer d.views.listen(false)
 	d.emit(virt.Event{})
 	ping := time.NewTicker(watchPingEvery)
 	defer ping.Stop()
@@ -74,6 +76,7 @@ func (d *Driver) watchOnce(ctx context.Context) (connected bool, err error) {
 			if !ok {
 				return true, errors.New("libvirtd closed the connection")
 			}
+			d.views.forget(instanceID(e.Dom.UUID))
 			d.emit(virt.Event{ID: instanceID(e.Dom.UUID)})
 		case <-ping.C:
 			_, err := ask(ctx, k, "ping libvirtd", func(l *rpc.Libvirt) (uint64, error) { return l.ConnectGetLibVersion() })
