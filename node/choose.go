@@ -46,10 +46,7 @@ func (c *chooser) prepare(op cluster.Op) (release func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	view := c.refresh()
-	requests := make([]placement.Request, len(create.Items))
-	for i := range create.Items {
-		requests[i] = placement.ForCreate(view, create, i)
-	}
+	requests := placement.ForCommand(view, create)
 	decisions := c.decide(requests)
 	for i, d := range decisions {
 		e := d.Explanation
@@ -100,7 +97,7 @@ func (c *chooser) releaser(requests []placement.Request, decisions []placement.D
 		c.refresh() // the state counts what was applied before the claim goes
 		for i, d := range decisions {
 			if d.Node != "" {
-				c.index.Release(d.Node, requests[i].Resources)
+				c.index.ReleaseRequest(d.Node, &requests[i])
 			}
 		}
 	}
@@ -131,6 +128,7 @@ func (c *chooser) refresh() *cluster.View {
 			c.index.RemoveNode(id)
 		}
 	}
+	c.index.Follow(view)
 	return view
 }
 

@@ -45,7 +45,7 @@ func (x *Index) chooseHost(r *Request) int32 {
 	if !ok {
 		return none
 	}
-	s := x.hosts[slot].subject()
+	s := x.subject(slot)
 	for i := range filters {
 		if f := &filters[i]; f.applies(r) && f.why(r, s) != "" {
 			return none
@@ -65,15 +65,43 @@ type search struct {
 	score  int32 // its score without what depends on the request
 	looks  int   // nodes looked at
 	fitted int   // of those, nodes that can take the request
+
+	shun   *grouping // nodes with its members are passed by
+	ranked bool      // the best was found by more than its score
 }
 
 func (s *search) run() int32 {
+	if s.r.wishes == nil {
+		s.anywhere()
+	} else {
+		s.wishfully(s.r.wishes)
+	}
+	if s.ranked {
+		return s.best
+	}
+	return s.preferHolders()
+}
+
+// anywhere looks for the best of all nodes.
+func (s *search) anywhere() {
 	if s.x.Len() <= exactNodes {
 		s.all()
 	} else {
 		s.buckets()
 	}
-	return s.preferHolders()
+}
+
+// wishfully looks where the wishes leave anything to look at.
+func (s *search) wishfully(w *wishes) {
+	only, few := w.only(&s.x.groups)
+	switch {
+	case few:
+		s.among(only, nil)
+	case w.group != nil && (w.group.of.Policy == cluster.SoftAffinity || w.group.of.Policy == cluster.SoftAntiAffinity):
+		s.softly(w.group)
+	default:
+		s.anywhere()
+	}
 }
 
 // all compares every node.
@@ -180,6 +208,12 @@ func (s *search) admits(slot int32) bool {
 	if len(s.r.Avoid) > 0 && slices.Contains(s.r.Avoid, (*h)[slot].node.ID) {
 		return false
 	}
+	if w := s.r.wishes; w != nil {
+		n := (*h)[slot].node
+		if !w.grants(&s.x.groups, n) || s.shun != nil && s.shun.count(&s.x.groups, n.ID) > 0 {
+			return false
+		}
+	}
 	return len(s.x.classes) < maxClasses || (*h)[slot].class != mixedClass ||
 		removedBy(s.r, subject{facts: (*h)[slot].facts}, onFacts) == 0
 }
@@ -217,6 +251,7 @@ type failure struct {
 	key, host string
 	forced    bool
 	resources cluster.Resources
+	wishes    *wishes
 }
 
 // ChooseMany decides a burst of requests in one pass, in order, claiming each choice before the next one is made, and
@@ -227,12 +262,16 @@ func (x *Index) ChooseMany(rs []Request) []Decision {
 	failed := make(map[failure]cluster.Explanation)
 	for i := range rs {
 		r := &rs[i]
-		if c, ok := x.Choose(r); ok {
+		c, ok := x.gather(rs[i:])
+		if !ok {
+			c, ok = x.Choose(r)
+		}
+		if ok {
 			out[i] = Decision{Node: c.Node, Explanation: x.Explained(r, c)}
-			x.claim(c.slot, r.Resources)
+			x.claimFor(c.slot, r)
 			continue
 		}
-		f := failure{r.key, r.Host, r.Forced, r.Resources}
+		f := failure{r.key, r.Host, r.Forced, r.Resources, r.wishes}
 		e, known := failed[f]
 		if !known || len(r.Avoid) > 0 {
 			e = x.Explain(r)

@@ -10,6 +10,10 @@ import (
 	"github.com/kilonova/kilonova/cluster"
 )
 
+// maxWalked is in how many nodes the explanation of a choice counts what the filters on single nodes removed, which no
+// class tells. In more, it leaves those out.
+const maxWalked = 256
+
 // maxReasons bounds the reasons of an explanation. One more says how many were left out.
 const maxReasons = 20
 
@@ -25,9 +29,12 @@ func (x *Index) Explained(r *Request, c Choice) cluster.Explanation {
 		Scores:     x.scores(r, c.slot),
 	}
 	counts := make([]int, len(filters))
-	if r.Host != "" {
+	switch {
+	case r.Host != "":
 		counts[filterNumber(FilterHost)] = x.Len() - 1
-	} else {
+	case r.wishes != nil && x.Len() <= maxWalked:
+		x.countByNode(r, counts)
+	default:
 		x.countByClass(r, counts)
 	}
 	e.Removed = removals(counts)
@@ -66,6 +73,19 @@ func (x *Index) countByClass(r *Request, counts []int) {
 	}
 }
 
+// countByNode adds up how many nodes each filter removes.
+func (x *Index) countByNode(r *Request, counts []int) {
+	for slot := range x.hosts {
+		s := x.subject(int32(slot))
+		for n := range filters {
+			if f := &filters[n]; f.applies(r) && f.why(r, s) != "" {
+				counts[n]++
+				break
+			}
+		}
+	}
+}
+
 // holding counts the open nodes in the cells from a corner on.
 func (c *class) holding(from corner) int {
 	n, mask := 0, atLeast(from.vcpu, from.memory)
@@ -92,6 +112,14 @@ func (x *Index) scores(r *Request, slot int32) []cluster.Score {
 	if slices.Contains(r.Holders, h.node.ID) {
 		out = append(out, cluster.Score{Weigher: WeigherImage, Score: decimal(x.options.Weights.Image * (scoreUnit / 1000))})
 	}
+	if w := r.wishes; w != nil && w.group != nil {
+		switch n := float64(w.group.count(&x.groups, h.node.ID)); w.group.of.Policy {
+		case cluster.SoftAffinity:
+			out = append(out, cluster.Score{Weigher: WeigherGroup, Score: n})
+		case cluster.SoftAntiAffinity:
+			out = append(out, cluster.Score{Weigher: WeigherGroup, Score: -n})
+		}
+	}
 	return out
 }
 
@@ -107,7 +135,7 @@ func (x *Index) Explain(r *Request) cluster.Explanation {
 	counts := make([]int, len(filters))
 	refused := make([][]refusal, len(filters))
 	for i := range x.hosts {
-		s := x.hosts[i].subject()
+		s := x.subject(int32(i))
 		for n := range filters {
 			f := &filters[n]
 			if !f.applies(r) {

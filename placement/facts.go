@@ -1,6 +1,7 @@
 package placement
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,13 +18,17 @@ type facts struct {
 	host   cluster.HostFacts // Ready, Trouble and Quarantine are not looked at
 	traits []string          // sorted
 	labels []string          // provider networks that have a bridge; sorted
+
+	aggregated aggregated
 }
 
-func factsOf(n *cluster.Node) *facts {
-	f := &facts{zone: n.Zone, host: n.Host, traits: slices.Clone(n.Host.Traits)}
-	if f.zone == "" {
-		f.zone = defaultZone
+// factsOf gives the facts of a node, of which its aggregates say more, or, with nil, nothing.
+func factsOf(n *cluster.Node, more *aggregated) *facts {
+	f := &facts{host: n.Host, traits: slices.Clone(n.Host.Traits)}
+	if more != nil {
+		f.aggregated = *more
 	}
+	f.zone = cmp.Or(f.aggregated.zone, n.Zone, defaultZone)
 	slices.Sort(f.traits)
 	for label := range n.Bridges {
 		f.labels = append(f.labels, label)
@@ -36,7 +41,7 @@ func factsOf(n *cluster.Node) *facts {
 func (f *facts) key() string {
 	h := &f.host
 	var b strings.Builder
-	for _, s := range []string{f.zone, h.Type, h.Arch, h.CPUModel, h.CPUVendor} {
+	for _, s := range []string{f.zone, f.aggregated.key, h.Type, h.Arch, h.CPUModel, h.CPUVendor} {
 		writePart(&b, s)
 	}
 	for _, n := range []int{h.Version, h.Sockets, h.Cores, h.Threads} {

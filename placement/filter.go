@@ -14,7 +14,12 @@ const (
 	FilterHost         = "requested_host"
 	FilterAvoid        = "avoided"
 	FilterState        = "compute_state"
+	FilterGroup        = "server_group"
+	FilterSame         = "same_host"
+	FilterDifferent    = "different_host"
+	FilterNear         = "near_host"
 	FilterZone         = "availability_zone"
+	FilterAggregates   = "aggregate_instance_extra_specs"
 	FilterTraits       = "traits"
 	FilterCapabilities = "compute_capabilities"
 	FilterImage        = "image_properties"
@@ -38,6 +43,8 @@ type subject struct {
 	hint  Hint
 	facts *facts
 	free  cluster.Resources
+
+	claims *groupClaims
 }
 
 // filter removes nodes. Its why gives the reason in words that follow the node's name ("short of 2 vCPU"), or "" when the
@@ -54,16 +61,22 @@ var filters = []filter{
 	{FilterAvoid, onNode, whyAvoid},
 	{FilterState, onState, whyState},
 	{FilterZone, onFacts, whyZone},
+	{FilterAggregates, onFacts, whyAggregates},
 	{FilterTraits, onFacts, whyTraits},
 	{FilterCapabilities, onFacts, whyCapabilities},
 	{FilterImage, onFacts, whyImage},
 	{FilterNetworks, onFacts, whyNetworks},
+	{FilterSame, onNode, whySameHost},
+	{FilterDifferent, onNode, whyDifferentHost},
+	{FilterNear, onNode, whyNear},
+	{FilterGroup, onNode, whyGroup},
 	{FilterCapacity, onRoom, whyCapacity},
 }
 
-// applies tells whether a filter is asked for a request at all: a forced host only needs the room.
+// applies tells whether a filter is asked for a request at all: a forced host only needs the room, and to keep the policy
+// of a server group, because applying the command looks at nothing else.
 func (f *filter) applies(r *Request) bool {
-	return !r.Forced || f.scope == onRoom || f.name == FilterHost
+	return !r.Forced || f.scope == onRoom || f.name == FilterHost || f.name == FilterGroup
 }
 
 func whyHost(r *Request, s subject) string {

@@ -57,6 +57,10 @@ type Index struct {
 	matches  map[string]*match // by key of needs
 	pages    []page
 	pass     uint64 // counts Updates
+
+	aggregates   map[cluster.NodeID]*aggregated
+	aggregatesAt uint64 // the log index of what is known of them
+	groups       groupClaims
 }
 
 // host is everything about a node that a decision seldom reads.
@@ -74,8 +78,9 @@ type host struct {
 
 func (h *host) free() cluster.Resources { return h.limit.Sub(h.allocated).Sub(h.claimed) }
 
-func (h *host) subject() subject {
-	return subject{node: h.node, hint: h.hint, facts: h.facts, free: h.free()}
+func (x *Index) subject(slot int32) subject {
+	h := &x.hosts[slot]
+	return subject{node: h.node, hint: h.hint, facts: h.facts, free: h.free(), claims: &x.groups}
 }
 
 // room is what is free on a node, at most maxSize of each, and its score.
@@ -129,6 +134,7 @@ func (x *Index) Update(v *cluster.View) {
 		sizes = append(sizes, f.Resources())
 	}
 	x.SetSizes(sizes)
+	x.Follow(v)
 	x.pass++
 	nodes := slices.Collect(v.Nodes())
 	if len(x.ids) == 0 {
@@ -146,6 +152,7 @@ func (x *Index) Update(v *cluster.View) {
 
 // Refresh brings some nodes to a view.
 func (x *Index) Refresh(v *cluster.View, nodes ...cluster.NodeID) {
+	x.Follow(v)
 	for _, id := range nodes {
 		if n, ok := v.Node(id); ok {
 			x.SetNode(n, v.Allocated(id))
@@ -218,7 +225,7 @@ func (x *Index) setFacts(slot int32, n *cluster.Node) {
 		x.names[n.Name] = slot
 	}
 	h.node, h.limit = n, n.Capacity.Limit()
-	f := factsOf(n)
+	f := factsOf(n, x.aggregates[n.ID])
 	key := f.key()
 	if h.class == none || x.classes[h.class].key != key || h.class == mixedClass {
 		x.leaveClass(slot)

@@ -16,6 +16,7 @@ type oracle struct {
 	allocated map[cluster.NodeID]cluster.Resources
 	claimed   map[cluster.NodeID]cluster.Resources
 	hints     map[cluster.NodeID]Hint
+	zones     map[cluster.NodeID]string // by aggregates
 }
 
 func newOracle(o Options) *oracle {
@@ -25,6 +26,7 @@ func newOracle(o Options) *oracle {
 		allocated: make(map[cluster.NodeID]cluster.Resources),
 		claimed:   make(map[cluster.NodeID]cluster.Resources),
 		hints:     make(map[cluster.NodeID]Hint),
+		zones:     make(map[cluster.NodeID]string),
 	}
 }
 
@@ -47,7 +49,17 @@ func (o *oracle) passes(id cluster.NodeID, r *Request) bool {
 	if o.hints[id].Silent || o.hints[id].DiskFull || slices.Contains(r.Avoid, id) {
 		return false
 	}
-	if r.needs.zone != "" && r.needs.zone != n.Zone {
+	zone := n.Zone
+	if o.zones[id] != "" {
+		zone = o.zones[id]
+	}
+	if r.needs.zone != "" && r.needs.zone != zone {
+		return false
+	}
+	if len(r.needs.aggregate) > 0 && o.zones[id] != r.needs.aggregate[0].want {
+		return false
+	}
+	if w := r.wishes; w != nil && !o.wished(id, w) {
 		return false
 	}
 	for _, t := range r.needs.traits {
@@ -66,6 +78,20 @@ func (o *oracle) passes(id cluster.NodeID, r *Request) bool {
 		}
 	}
 	return true
+}
+
+// wished asks what wishes say of one node.
+func (o *oracle) wished(id cluster.NodeID, w *wishes) bool {
+	if w.together && !slices.Contains(w.same, id) || slices.Contains(w.different, id) {
+		return false
+	}
+	switch {
+	case w.group == nil:
+		return true
+	case w.group.of.Policy == cluster.AntiAffinity:
+		return w.group.members.At[id] < max(1, int(w.group.of.MaxPerHost))
+	}
+	return len(w.group.members.Home) == 0 || w.group.members.Home[0] == id
 }
 
 // score weighs a node with the scale of the index: what is compared is the choice, not the formula.
@@ -161,6 +187,18 @@ func (g *game) step() {
 		claimed := g.o.claimed[id]
 		g.x.Release(id, claimed)
 		delete(g.o.claimed, id)
+	case 5:
+		g.o.zones = map[cluster.NodeID]string{}
+		said := map[cluster.NodeID]*aggregated{}
+		for range g.f.rng.IntN(5) {
+			id, _ := g.anyNode()
+			zone := g.f.zones[g.f.rng.IntN(len(g.f.zones))]
+			g.o.zones[id] = zone
+			said[id] = &aggregated{values: map[string][]string{}}
+			said[id].add(&cluster.Aggregate{Metadata: map[string]string{cluster.ZoneKey: zone}})
+			said[id].finish()
+		}
+		g.x.setAggregates(said)
 	case 4:
 		g.x.SetSizes(g.f.sizes()[:1+g.f.rng.IntN(len(g.f.flavors))])
 	}
@@ -171,7 +209,25 @@ func (g *game) decide() {
 	r := g.f.request()
 	id, i := g.anyNode()
 	other, _ := g.anyNode()
-	switch g.f.rng.IntN(8) {
+	switch g.f.rng.IntN(16) {
+	case 4:
+		r.wishes = &wishes{different: []cluster.NodeID{id, other}}
+	case 5:
+		r.wishes = &wishes{together: true, same: []cluster.NodeID{id, other}}
+	case 6:
+		r.wishes = &wishes{group: &grouping{
+			of:      &cluster.ServerGroup{ID: "g", Policy: cluster.AntiAffinity, MaxPerHost: int64(g.f.rng.IntN(3))},
+			members: cluster.Members{At: map[cluster.NodeID]int{id: 1, other: 2}},
+		}}
+	case 7:
+		r.wishes = &wishes{group: &grouping{
+			of:      &cluster.ServerGroup{ID: "g", Policy: cluster.Affinity},
+			members: cluster.Members{At: map[cluster.NodeID]int{id: 3}, Home: []cluster.NodeID{id}},
+		}}
+	case 8:
+		spec := cluster.Spec{Flavor: g.f.flavors[0]}
+		spec.Flavor.ExtraSpecs = map[string]string{"aggregate_instance_extra_specs:" + cluster.ZoneKey: g.f.zones[0]}
+		r = NewRequest(&spec, nil, nil)
 	case 0:
 		r.Host = fmt.Sprintf("n%d", i)
 		r.Forced = g.f.rng.IntN(2) == 0

@@ -22,8 +22,11 @@ type Request struct {
 	Holders   []cluster.NodeID // nodes that have the image already
 	Avoid     []cluster.NodeID // nodes that are ruled out: they were tried, or the instance shall leave them
 
-	needs needs
-	key   string // equal for two requests whose needs are
+	Instance cluster.InstanceID // who asks; "": nobody in particular
+
+	needs  needs
+	key    string  // equal for two requests whose needs are
+	wishes *wishes // nil: none
 }
 
 // needs is what a request demands of a node's facts.
@@ -33,14 +36,15 @@ type needs struct {
 	forbidden  []string
 	resources  []string // resource classes beyond vCPU, memory and disk
 	capable    []capability
-	arch       string // canonical; "": any
-	hypervisor string // lower case; "": any
-	version    string // of the hypervisor, e.g. ">=6.0,<9"; "": any
-	mode       string // lower case; "": any
+	aggregate  []capability // of the metadata of aggregates
+	arch       string       // canonical; "": any
+	hypervisor string       // lower case; "": any
+	version    string       // of the hypervisor, e.g. ">=6.0,<9"; "": any
+	mode       string       // lower case; "": any
 	labels     []string
 }
 
-// capability is one requirement of ComputeCapabilitiesFilter.
+// capability is one requirement of ComputeCapabilitiesFilter or AggregateInstanceExtraSpecsFilter.
 type capability struct{ path, want string }
 
 // NewRequest reads what a specification asks of a node: its flavor's size and extra specs, its image's properties, its
@@ -70,11 +74,31 @@ func ForInstance(v *cluster.View, in *cluster.Instance) Request {
 			networks = append(networks, p.Network)
 		}
 	}
-	return NewRequest(&in.Spec, labelsOf(v, networks), holdersOf(v, in.Spec.Image)).withVolumes(v, v.VolumeNeeds(in.ID))
+	r := NewRequest(&in.Spec, labelsOf(v, networks), holdersOf(v, in.Spec.Image)).withVolumes(v, v.VolumeNeeds(in.ID))
+	r.Instance, r.wishes = in.ID, wishesOf(v, in)
+	return r
+}
+
+// ForCommand makes the requests of all items of a command that creates instances. They share what the items share.
+func ForCommand(v *cluster.View, c *cluster.CreateInstances) []Request {
+	w := wishesOf(v, &cluster.Instance{Project: c.Project, Spec: c.Spec})
+	rs := make([]Request, len(c.Items))
+	for i := range rs {
+		rs[i] = forItem(v, c, i)
+		rs[i].wishes = w
+	}
+	return rs
 }
 
 // ForCreate makes the request of one item of a command that creates instances.
 func ForCreate(v *cluster.View, c *cluster.CreateInstances, item int) Request {
+	r := forItem(v, c, item)
+	r.wishes = wishesOf(v, &cluster.Instance{Project: c.Project, Spec: c.Spec})
+	return r
+}
+
+// forItem is ForCreate without the wishes.
+func forItem(v *cluster.View, c *cluster.CreateInstances, item int) Request {
 	var networks []cluster.NetworkID
 	for _, p := range c.Items[item].Ports {
 		switch {
@@ -86,8 +110,9 @@ func ForCreate(v *cluster.View, c *cluster.CreateInstances, item int) Request {
 			}
 		}
 	}
-	r := NewRequest(&c.Spec, labelsOf(v, networks), holdersOf(v, c.Spec.Image))
-	return r.withVolumes(v, v.NewVolumeNeeds(c.Items[item].Volumes))
+	r := NewRequest(&c.Spec, labelsOf(v, networks), holdersOf(v, c.Spec.Image)).withVolumes(v, v.NewVolumeNeeds(c.Items[item].Volumes))
+	r.Instance = c.Items[item].ID
+	return r
 }
 
 // Avoiding returns the request with nodes left out. Only the first 32 count.
@@ -124,6 +149,8 @@ func (n *needs) readExtraSpecs(specs map[string]string) {
 			n.capable = append(n.capable, capability{k, want})
 		case scope == "capabilities":
 			n.capable = append(n.capable, capability{name, want})
+		case scope == "aggregate_instance_extra_specs":
+			n.aggregate = append(n.aggregate, capability{name, want})
 		case isGroup(scope, "trait") && want == "required":
 			n.traits = append(n.traits, name)
 		case isGroup(scope, "trait") && want == "forbidden":
@@ -176,9 +203,11 @@ func (n *needs) sort() {
 		slices.Sort(*list)
 		*list = slices.Compact(*list)
 	}
-	slices.SortFunc(n.capable, func(a, b capability) int {
-		return strings.Compare(a.path+"\x00"+a.want, b.path+"\x00"+b.want)
-	})
+	for _, list := range [][]capability{n.capable, n.aggregate} {
+		slices.SortFunc(list, func(a, b capability) int {
+			return strings.Compare(a.path+"\x00"+a.want, b.path+"\x00"+b.want)
+		})
+	}
 }
 
 // encode gives the needs as a key for a map.
@@ -193,9 +222,12 @@ func (n *needs) encode() string {
 			writePart(&b, s)
 		}
 	}
-	for _, c := range n.capable {
-		writePart(&b, c.path)
-		writePart(&b, c.want)
+	for _, list := range [][]capability{n.capable, n.aggregate} {
+		writePart(&b, strconv.Itoa(len(list)))
+		for _, c := range list {
+			writePart(&b, c.path)
+			writePart(&b, c.want)
+		}
 	}
 	return b.String()
 }

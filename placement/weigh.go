@@ -13,6 +13,7 @@ const (
 	WeigherDisk     = "disk"
 	WeigherPressure = "pressure"
 	WeigherImage    = "image_locality"
+	WeigherGroup    = "server_group" // members of a soft group: they count before all else
 )
 
 // scoreUnit is a score of 1.0: scores are whole millionths, so that every machine computes the same ones.
