@@ -82,3 +82,49 @@ func TestInstancesChanged_ARestoredStateKnowsNoPast(t *testing.T) {
 		t.Error("it does not know what changed since the snapshot")
 	}
 }
+
+// Who follows the nodes from view to view knows what is on each of them, as instances come, move and go, and nodes too.
+func TestNodesChanged_TellsOfRecordsAndAllocations(t *testing.T) {
+	type known struct {
+		node      *Node
+		allocated Resources
+	}
+	s := NewState()
+	last, seen := s.View(), map[NodeID]known{}
+	for n := uint64(1); n <= 3000; n++ {
+		s.t.meta.Index = n
+		on := NodeID(fmt.Sprint("n", n*31%17))
+		id := InstanceID(fmt.Sprint("i", n*7919%100))
+		switch in, there := s.t.instances.Get(id); {
+		case n%11 == 0:
+			s.putNode(&Node{ID: on, Name: string(on), Address: string(on), Revision: n})
+		case n%57 == 0:
+			if old, ok := s.t.nodes.Get(on); ok {
+				s.dropNode(old)
+			}
+		case there && n%3 == 0:
+			s.dropInstance(in)
+		default:
+			s.putInstance(&Instance{ID: id, Project: "p", Node: on, Revision: n, Spec: Spec{Flavor: Flavor{VCPUs: int64(n)}}})
+		}
+		view := s.View()
+		changed, ok := view.NodesChanged(last.Index())
+		if !ok {
+			t.Fatalf("the view at %d does not remember what changed since %d", view.Index(), last.Index())
+		}
+		for id := range changed {
+			node, _ := view.Node(id)
+			seen[id] = known{node, view.Allocated(id)}
+		}
+		last = view
+	}
+	for n := range 17 {
+		id := NodeID(fmt.Sprint("n", n))
+		if node, _ := last.Node(id); seen[id] != (known{node, last.Allocated(id)}) {
+			t.Errorf("node %s is %+v, and the feed left it at %+v", id, known{node, last.Allocated(id)}, seen[id])
+		}
+	}
+	if _, ok := last.NodesChanged(last.Index()); !ok {
+		t.Error("nothing changed since the view itself, and it does not know")
+	}
+}

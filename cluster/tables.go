@@ -9,7 +9,8 @@ import "github.com/tidwall/btree"
 type tables struct {
 	authority *Authority
 	meta      meta
-	feed      feed // part of no comparison
+	feed      feed[InstanceID] // the feeds are part of no comparison
+	nodeFeed  feed[NodeID]
 
 	nodeTables
 	identityTables

@@ -91,6 +91,7 @@ func (s *State) allocate(id NodeID, more Resources) {
 	if id == "" {
 		return
 	}
+	s.t.nodeFeed.note(s.t.meta.Index, id)
 	r, _ := s.t.allocated.Get(id)
 	if r = r.Add(more); r == (Resources{}) {
 		s.t.allocated.Delete(id)

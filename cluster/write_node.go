@@ -19,6 +19,7 @@ func reindex[K interface{ ~string }](index *btree.Map[string, K], before, after 
 }
 
 func (s *State) putNode(n *Node) {
+	s.t.nodeFeed.note(s.t.meta.Index, n.ID)
 	var name, address string
 	if old, ok := s.t.nodes.Set(n.ID, n); ok {
 		name, address = old.Name, old.Address
@@ -28,6 +29,7 @@ func (s *State) putNode(n *Node) {
 }
 
 func (s *State) dropNode(n *Node) {
+	s.t.nodeFeed.note(s.t.meta.Index, n.ID)
 	s.t.nodes.Delete(n.ID)
 	reindex(&s.t.nodeByName, n.Name, "", n.ID)
 	reindex(&s.t.nodeByAddress, n.Address, "", n.ID)
