@@ -1,0 +1,182 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/kilonova/kilonova/virt/disk"
+)
+
+const (
+	folder   = "volumes"   // below the data directory, and below the shared one
+	diskFile = "disk"      // a volume's
+	snapFile = "snapshot." // a snapshot's, before its format
+	marker   = "kilonova-cluster"
+
+	// dirMode lets QEMU, which is not root, reach its guests' disks, and nobody list them.
+	dirMode = 0o711
+)
+
+// ErrNoShare says that this node does not have the directory that a shared volume is in.
+var ErrNoShare = errors.New("this node has no directory for shared volumes: see --shared-dir")
+
+// Store is the volumes that a node reaches.
+type Store struct {
+	local  string
+	shared string // "": there is none
+}
+
+// Open makes the places where they are missing. shared, when it is set, is a directory that other nodes have, too: a marker in it says of
+// which cluster, so that two clusters never take each other's volumes for their own, and a directory that is not mounted is noticed.
+func Open(dataDir, shared, clusterID string) (*Store, error) {
+	s := &Store{local: filepath.Join(dataDir, folder)}
+	if err := os.MkdirAll(s.local, dirMode); err != nil {
+		return nil, fmt.Errorf("make the directory for volumes: %w", err)
+	}
+	if shared == "" {
+		return s, nil
+	}
+	if err := mark(shared, clusterID); err != nil {
+		return nil, err
+	}
+	s.shared = filepath.Join(shared, folder)
+	if err := os.MkdirAll(s.shared, dirMode); err != nil {
+		return nil, fmt.Errorf("make the directory for shared volumes: %w", err)
+	}
+	return s, nil
+}
+
+// mark writes the cluster's ID into a directory that has none, and compares it in one that has.
+func mark(dir, clusterID string) error {
+	if !filepath.IsAbs(dir) || filepath.Clean(dir) != dir {
+		return fmt.Errorf("the shared directory %q is not a clean absolute path", dir)
+	}
+	path := filepath.Join(dir, marker)
+	have, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		var f *os.File
+		if f, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644); err == nil {
+			_, err = f.WriteString(clusterID + "\n")
+			err = errors.Join(err, f.Sync(), f.Close())
+		}
+		if err == nil {
+			return nil
+		}
+		if errors.Is(err, fs.ErrExist) { // another node was faster
+			have, err = os.ReadFile(path)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("mark the shared directory: %w", err)
+	}
+	if got := strings.TrimSpace(string(have)); got != clusterID {
+		return fmt.Errorf("the shared directory %s belongs to cluster %q, not to this one, %s", dir, got, clusterID)
+	}
+	return nil
+}
+
+// Shares tells whether the node has the directory for shared volumes, right now: one that is no longer mounted counts no more.
+func (s *Store) Shares() bool {
+	if s.shared == "" {
+		return false
+	}
+	_, err := os.Stat(filepath.Join(filepath.Dir(s.shared), marker))
+	return err == nil
+}
+
+// Volume names a volume, and where its file is.
+type Volume struct {
+	ID     string
+	Shared bool
+	Secret []byte // passphrase of an encrypted one; nil: it is not encrypted
+}
+
+// Snapshot names a snapshot, and where its file is.
+type Snapshot struct {
+	ID     string
+	Shared bool
+	Format string // raw or qcow2
+}
+
+func (s *Store) dir(id string, shared bool) (string, error) {
+	if id == "" || id == "." || id == ".." || strings.ContainsAny(id, "/\x00") {
+		return "", fmt.Errorf("%q cannot name a volume", id)
+	}
+	if !shared {
+		return filepath.Join(s.local, id), nil
+	}
+	if !s.Shares() {
+		return "", ErrNoShare
+	}
+	return filepath.Join(s.shared, id), nil
+}
+
+// Path is where a volume's file is or will be. It is for the hypervisor.
+func (s *Store) Path(v Volume) (string, error) {
+	dir, err := s.dir(v.ID, v.Shared)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, diskFile), nil
+}
+
+// SnapshotPath is where a snapshot's file is or will be.
+func (s *Store) SnapshotPath(n Snapshot) (string, error) {
+	dir, err := s.dir(n.ID, n.Shared)
+	if err != nil {
+		return "", err
+	}
+	if n.Format != string(disk.Raw) && n.Format != string(disk.QCOW2) {
+		return "", fmt.Errorf("a snapshot in format %q is not supported", n.Format)
+	}
+	return filepath.Join(dir, snapFile+n.Format), nil
+}
+
+// prepare makes the directory of a path.
+func prepare(path string) error {
+	if err := os.Mkdir(filepath.Dir(path), dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncDir(filepath.Dir(filepath.Dir(path)))
+}
+
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// Size is how large a volume is for its guest, in bytes. The error wraps fs.ErrNotExist when it has no file.
+func (s *Store) Size(ctx context.Context, v Volume) (int64, error) {
+	path, err := s.Path(v)
+	if err != nil {
+		return 0, err
+	}
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return 0, err
+	case v.Secret != nil:
+		return disk.SizeLUKS(ctx, path)
+	}
+	return info.Size(), nil
+}
+
+// Remove deletes the files of a volume or of a snapshot. What is not there is not an error.
+func (s *Store) Remove(id string, shared bool) error {
+	dir, err := s.dir(id, shared)
+	if err != nil {
+		return err
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("remove volume %s: %w", id, err)
+	}
+	return syncDir(filepath.Dir(dir))
+}
