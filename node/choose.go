@@ -103,33 +103,44 @@ func (c *chooser) releaser(requests []placement.Request, decisions []placement.D
 	}
 }
 
-// refresh brings the index to the latest view and returns it. Only nodes that changed are touched.
+// refresh brings the index to the latest view and returns it. It looks at the nodes that changed since the last one; at all of them only
+// when the view does not remember that far back.
 func (c *chooser) refresh() *cluster.View {
-	view := c.view()
-	if c.seen == view {
+	view, last := c.view(), c.seen
+	if last == view {
 		return view
 	}
-	if c.seen == nil {
-		c.index.Update(view)
-	}
 	c.seen = view
-	present := make(map[cluster.NodeID]bool, len(c.allocated))
-	for n := range view.Nodes() {
-		present[n.ID] = true
-		now := nodeAt{n, view.Allocated(n.ID)}
-		if c.allocated[n.ID] != now {
-			c.allocated[n.ID] = now
-			c.index.SetNode(n, now.allocated)
+	if last != nil {
+		if changed, ok := view.NodesChanged(last.Index()); ok {
+			for id := range changed {
+				c.bring(view, id)
+			}
+			return view
 		}
+	}
+	c.index.Update(view)
+	for n := range view.Nodes() {
+		c.bring(view, n.ID)
 	}
 	for id := range c.allocated {
-		if !present[id] {
-			delete(c.allocated, id)
-			c.index.RemoveNode(id)
-		}
+		c.bring(view, id)
 	}
-	c.index.Follow(view)
 	return view
+}
+
+// bring tells the index of one node, if it is not as the index was told last.
+func (c *chooser) bring(view *cluster.View, id cluster.NodeID) {
+	n, there := view.Node(id)
+	now := nodeAt{n, view.Allocated(id)}
+	switch was, known := c.allocated[id]; {
+	case there && was != now:
+		c.allocated[id] = now
+		c.index.SetNode(n, now.allocated)
+	case !there && known:
+		delete(c.allocated, id)
+		c.index.RemoveNode(id)
+	}
 }
 
 // hint tells the index what gossip says of the nodes, unless it did so a moment ago: a new leader must not choose a node that died
