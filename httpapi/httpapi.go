@@ -17,6 +17,7 @@ type Config struct {
 	Network  http.Handler // Neutron v2.0, under /network
 	Volume   http.Handler // Cinder v3, under /volume
 	Cluster  http.Handler // our own, under /cluster
+	Console  http.Handler // websockets and their page, under /console
 
 	Metrics http.Handler // /metrics
 	Health  http.Handler // /healthz: can the cluster be used through this node? nil: always
@@ -60,6 +61,10 @@ func New(c Config) http.Handler {
 	mounts := c.mounts()
 	for _, m := range mounts {
 		r.Mount(m.path, m.service.Wrap(m.handler))
+	}
+	if c.Console != nil {
+		service := rest.Service{Name: "console", Errors: rest.NovaErrors, Log: c.Log, Observer: c.Observer}
+		r.Mount("/console", service.Wrap(c.Console))
 	}
 	if c.Metrics != nil {
 		r.Method(http.MethodGet, "/metrics", c.Metrics)

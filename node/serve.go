@@ -16,6 +16,7 @@ import (
 	"github.com/kilonova/kilonova/httpapi"
 	"github.com/kilonova/kilonova/httpapi/clusterapi"
 	"github.com/kilonova/kilonova/httpapi/compute"
+	"github.com/kilonova/kilonova/httpapi/consoleproxy"
 	"github.com/kilonova/kilonova/httpapi/identity"
 	"github.com/kilonova/kilonova/httpapi/image"
 	"github.com/kilonova/kilonova/httpapi/network"
@@ -30,12 +31,13 @@ const shutdownTimeout = 5 * time.Second
 type servers struct {
 	all    []*http.Server
 	failed chan error // holds one
+	inside *entrance
 	wg     sync.WaitGroup
 }
 
 // serve opens the API, the local socket, and the two HTTP protocols of the peer port.
 func (n *node) serve() (*servers, error) {
-	s := &servers{failed: make(chan error, 1)}
+	s := &servers{failed: make(chan error, 1), inside: n.openEntrance()}
 	api, err := net.Listen("tcp", n.cfg.at(APIPort))
 	if err != nil {
 		return nil, fmt.Errorf("open the API: %w", err)
@@ -47,7 +49,7 @@ func (n *node) serve() (*servers, error) {
 	}
 	tokens := identity.NewTokens(n.cfg.TokenLife)
 	clusterCfg := n.clusterConfig(tokens)
-	public := httpapi.NewServer(n.apiHandler(tokens, clusterCfg), n.apiTLS(), n.cfg.Log)
+	public := httpapi.NewServer(n.apiHandler(tokens, clusterCfg, s.inside), n.apiTLS(), n.cfg.Log)
 	listener := httpapi.LimitListener(api, httpapi.MaxConnections)
 	s.start(public, func() error {
 		if n.cfg.APITLS {
@@ -56,7 +58,8 @@ func (n *node) serve() (*servers, error) {
 		return public.Serve(listener)
 	})
 	peers := &http.Server{Handler: peer.Router(peer.Services{
-		Agreement: n.state, Blobs: n.host.blobs, Consoles: hereConsoles{n.host.consoles}, Log: n.cfg.Log,
+		Agreement: n.state, Blobs: n.host.blobs, Consoles: hereConsoles{n.host.consoles}, Inside: hereInside{s.inside.inside},
+		Log: n.cfg.Log,
 	}), ReadHeaderTimeout: handshakeGrace}
 	s.start(peers, func() error { return peers.Serve(n.wire.port.Proto(peernet.ProtoHTTP)) })
 	join := &http.Server{
@@ -91,12 +94,14 @@ func (n *node) clusterConfig(tokens *identity.Tokens) clusterapi.Config {
 }
 
 // apiHandler is everything that clients reach.
-func (n *node) apiHandler(tokens *identity.Tokens, cluster clusterapi.Config) http.Handler {
+func (n *node) apiHandler(tokens *identity.Tokens, cluster clusterapi.Config, guests *entrance) http.Handler {
 	return httpapi.New(httpapi.Config{
 		Identity: identity.Router(identity.Config{Backend: n.state, Tokens: tokens}),
 		Compute: compute.Router(compute.Config{
 			Backend: n.state, Verifier: tokens, Console: n.host.consoles, Liveness: n.members, Log: n.cfg.Log,
+			Inside: guests.inside, ConsoleURL: consoleproxy.URL,
 		}),
+		Console: guests.consoles,
 		Image: image.Router(image.Config{
 			Backend: n.state, Verifier: tokens, Node: n.id.Node, Store: n.host.images, Copies: n.host.copies,
 		}),
@@ -140,6 +145,7 @@ func (s *servers) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()
 	var wg sync.WaitGroup
+	wg.Go(s.inside.close) // a console is no request under way: Shutdown does not know of it
 	for _, server := range s.all {
 		wg.Go(func() {
 			if server.Shutdown(ctx) != nil {

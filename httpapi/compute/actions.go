@@ -22,7 +22,7 @@ type serverAction struct {
 // Kilonova does not have, in action_refused.go.
 var serverActions = func() map[string]serverAction {
 	all := map[string]serverAction{}
-	for _, some := range []map[string]serverAction{powerActions, lockActions, consoleActions, stateActions, refusedActions} {
+	for _, some := range []map[string]serverAction{powerActions, lockActions, consoleActions, passwordActions, crashActions, stateActions, refusedActions} {
 		for name, a := range some {
 			all[name] = a
 		}

@@ -35,8 +35,15 @@ type Config struct {
 	Verifier rest.Verifier
 	Console  Console          // nil: console logs are not offered
 	Liveness Liveness         // nil: every node counts as up
+	Inside   Inside           // nil: nothing that needs to look into instances is offered
 	Now      func() time.Time // nil: time.Now
 	Log      *slog.Logger     // nil: slog's default
+
+	// ConsoleURL gives the address of a console on the node that has the given base URL; nil: consoles are not offered.
+	ConsoleURL func(base string, kind cluster.ConsoleKind, token string) string
+
+	// ConsoleLife is how long a console token lives, and a session with it; 0: DefaultConsoleLife.
+	ConsoleLife time.Duration
 }
 
 // service is the handlers' receiver. It is not changed after Router made it.
@@ -49,6 +56,9 @@ type service struct {
 func Router(c Config) http.Handler {
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.ConsoleLife == 0 {
+		c.ConsoleLife = DefaultConsoleLife
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()

@@ -31,7 +31,7 @@ var serverRoutes = []route{
 	{get, "/servers/{server}/os-instance-actions", "os-instance-actions:list", reader, 0, never, (*call).listActions},
 	{get, "/servers/{server}/os-instance-actions/{request}", "os-instance-actions:show", reader, 0, never, (*call).showAction},
 	{post, "/servers/{server}/remote-consoles", "os-remote-consoles", member, 6, never, (*call).createRemoteConsole},
-	{get, "/servers/{server}/diagnostics", "os-server-diagnostics", admin, 0, never, unsupportedOfServer("diagnostics of servers")},
+	{get, "/servers/{server}/diagnostics", "os-server-diagnostics", admin, 0, never, (*call).showDiagnostics},
 	{get, "/servers/{server}/topology", "compute:server:topology:index", reader, 78, never, (*call).showTopology},
 }
 
@@ -128,6 +128,8 @@ var projectRoutes = []route{
 var otherRoutes = []route{
 	{get, "/extensions", "extensions", anyone, 0, never, (*call).listExtensions},
 	{get, "/extensions/{alias}", "extensions", anyone, 0, never, (*call).showExtension},
+	{get, "/os-console-auth-tokens/{token}", "os-console-auth-tokens", admin, 0, never, (*call).showConsoleToken},
+	{post, "/os-server-external-events", "os-server-external-events:create", admin, 0, never, (*call).takeEvents},
 	{get, "/os-server-groups", "os-server-groups:index", reader, 0, never, empty("server_groups")},
 	{post, "/os-server-groups", "os-server-groups:create", member, 0, never, refuse("server groups")},
 	{get, "/os-server-groups/{group}", "os-server-groups:show", reader, 0, never, (*call).showServerGroup},

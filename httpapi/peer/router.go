@@ -29,6 +29,7 @@ func Router(s Services) http.Handler {
 	r.Get("/v1/chunks/{hash}", h.chunk)
 	r.Post("/v1/blobs/{root}/pull", h.pull)
 	r.Get("/v1/instances/{id}/console", h.console)
+	h.insideRoutes(r)
 	return r
 }
 

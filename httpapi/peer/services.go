@@ -17,6 +17,7 @@ type Services struct {
 	Agreement Agreement
 	Blobs     Blobs
 	Consoles  Consoles
+	Inside    Inside
 	Log       *slog.Logger
 }
 
