@@ -8,8 +8,11 @@ import (
 	"github.com/kilonova/kilonova/virt/sim"
 )
 
-// simFile holds the records of a simulated hypervisor.
-const simFile = "sim.json"
+// What a simulated hypervisor keeps in the data directory.
+const (
+	simFile    = "sim.json" // its records
+	simSockets = "sim"      // its sockets
+)
 
 // openDriver makes the hypervisor driver that the configuration names.
 func openDriver(cfg *Config, dir *dataDir, clusterID, boot string) (virt.Driver, error) {
@@ -24,7 +27,7 @@ func openDriver(cfg *Config, dir *dataDir, clusterID, boot string) (virt.Driver,
 				CPU:       virt.CPU{Arch: "x86_64", Count: h.Sim.VCPUs, Sockets: 1, Cores: h.Sim.VCPUs, Threads: 1},
 				MemoryMiB: h.Sim.MemoryMiB, DiskGiB: h.Sim.DiskGiB, DiskFreeGiB: h.Sim.DiskGiB, Bridges: bridges,
 			},
-			File: dir.file(simFile), HostBoot: boot, Boot: h.Sim.BootDelay,
+			File: dir.file(simFile), Sockets: dir.file(simSockets), HostBoot: boot, Boot: h.Sim.BootDelay,
 		})
 	}
 	d, err := libvirt.New(libvirt.Config{

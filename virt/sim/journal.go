@@ -163,4 +163,10 @@ func fill(f *os.File, records map[cluster.InstanceID]record, boot string) error 
 	return f.Sync()
 }
 
-func (j *journal) close() error { return j.f.Close() }
+// close closes the file, if there is one.
+func (j *journal) close() error {
+	if j == nil {
+		return nil
+	}
+	return j.f.Close()
+}

@@ -104,7 +104,7 @@ func (d *Driver) Unpause(ctx context.Context, id cluster.InstanceID) error {
 		case virt.PowerRunning:
 			return false, nil
 		case virt.PowerPaused:
-			r.Power, r.Reason = virt.PowerRunning, "unpaused"
+			r.Power, r.Reason, r.Leaving = virt.PowerRunning, "unpaused", virt.PowerUnknown
 			r.goOn(now)
 			r.say(now, "sim: unpaused")
 			return true, nil
@@ -145,10 +145,11 @@ func (d *Driver) Stamp(ctx context.Context, s virt.Stamp) error {
 func (d *Driver) Remove(ctx context.Context, id cluster.InstanceID) error {
 	return d.do(ctx, OpRemove, func() error {
 		r, ok := d.records[id]
-		if !ok || !r.Defined {
+		if !ok || !r.Defined && r.Arriving == nil {
 			return nil
 		}
 		r.powerOff("destroyed", time.Now())
+		r.Arriving = nil
 		r.Defined, r.Storage.Volumes, r.NICs = false, nil, nil
 		return d.put(id, r)
 	})

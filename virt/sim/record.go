@@ -37,6 +37,9 @@ type record struct {
 	DuePower  virt.Power    `json:"due_power,omitempty"`
 	DueReason string        `json:"due_reason,omitempty"`
 
+	Arriving *virt.Stamp `json:"arriving,omitempty"` // it is to come here by live migration, with this stamp
+	Leaving  virt.Power  `json:"leaving,omitempty"`  // it was handed over, and this is what it was before; PowerUnknown: it was not
+
 	OldDisks bool `json:"disks,omitempty"` // format 0: it has a root disk
 
 	boot string // the host's boot under which it was recorded; not part of the record's own JSON
@@ -104,7 +107,7 @@ func (r *record) define(g virt.Guest) error {
 	if err != nil {
 		return err
 	}
-	r.Format, r.Storage = recordFormat, store
+	r.Format, r.Storage, r.Arriving = recordFormat, store, nil
 	r.Defined, r.Stamp = true, g.Stamp
 	r.Domain = string(g.Stamp.Instance)
 	r.Machine = machine{Name: g.Name, VCPUs: g.VCPUs, MemoryMiB: g.MemoryMiB, Agent: g.Properties[agentProperty] == "yes"}
@@ -166,7 +169,7 @@ func (r *record) end(p virt.Power, reason string, now time.Time) {
 	if r.Power != virt.PowerOff || r.Saved {
 		r.Power, r.Reason = p, reason
 	}
-	r.Saved = false
+	r.Saved, r.Leaving = false, virt.PowerUnknown
 	r.plan(0, virt.PowerUnknown, "")
 }
 

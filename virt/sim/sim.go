@@ -42,6 +42,13 @@ type Config struct {
 	// File keeps the records over a restart of the process; "": in memory only. It is made if missing.
 	File string
 
+	// Sockets is a directory of this host alone for the sockets that live migration needs; it is made if missing.
+	// "": the host can neither send nor receive running guests. Paths of sockets have at most 107 bytes.
+	Sockets string
+
+	// Net is used instead of UNIX sockets. Sockets is then a name on it. nil: UNIX sockets.
+	Net *Net
+
 	// HostBoot is some text that changes whenever the host boots. Domains that were recorded under another
 	// text are off, and their reason says so. "": the host never went down.
 	HostBoot string
@@ -53,8 +60,8 @@ type Config struct {
 
 // Driver is the simulated hypervisor. It implements virt.Driver.
 type Driver struct {
-	virt.Refusing
 	cfg    Config
+	net    network
 	events chan virt.Event
 	wake   chan struct{} // the time of the next change may have moved; never blocks, holds one
 	done   chan struct{}
@@ -70,6 +77,8 @@ type Driver struct {
 	closed  bool
 
 	consoles map[net.Conn]cluster.InstanceID // the guests' ends of the connections
+	jobs     map[cluster.InstanceID]*job     // migrations from here
+	held     map[io.Closer]struct{}          // what Close has to close
 }
 
 var _ virt.Driver = (*Driver)(nil)
@@ -79,6 +88,7 @@ func New(cfg Config) (*Driver, error) {
 	cfg.fill()
 	d := &Driver{
 		cfg:     cfg,
+		net:     unixSockets{},
 		events:  make(chan virt.Event, eventBuffer),
 		wake:    make(chan struct{}, 1),
 		done:    make(chan struct{}),
@@ -87,6 +97,11 @@ func New(cfg Config) (*Driver, error) {
 		dice:    rand.New(rand.NewPCG(cfg.Seed, cfg.Seed)),
 
 		consoles: make(map[net.Conn]cluster.InstanceID),
+		jobs:     make(map[cluster.InstanceID]*job),
+		held:     make(map[io.Closer]struct{}),
+	}
+	if cfg.Net != nil {
+		d.net = cfg.Net
 	}
 	if cfg.File != "" {
 		j, records, err := openJournal(cfg.File)
@@ -100,6 +115,9 @@ func New(cfg Config) (*Driver, error) {
 		if err := d.bootHost(); err != nil {
 			return nil, errors.Join(fmt.Errorf("open simulated host: %w", err), j.close())
 		}
+	}
+	if err := d.listen(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open simulated host: %w", err), d.journal.close())
 	}
 	d.loop.Add(1)
 	go d.run()
@@ -219,14 +237,14 @@ func (d *Driver) Close() error {
 	for c := range d.consoles {
 		c.Close()
 	}
+	for c := range d.held {
+		c.Close()
+	}
 	d.mu.Unlock()
 	d.loop.Wait()
 
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	close(d.events)
-	if d.journal == nil {
-		return nil
-	}
 	return d.journal.close()
 }
