@@ -39,6 +39,7 @@ func changePassword(c *call, in *cluster.Instance, raw json.RawMessage) error {
 	if err != nil {
 		return err
 	}
+	c.w.Header().Set("Content-Type", "application/json") // although there is no body, as in Nova
 	return c.done(http.StatusAccepted)
 }
 
