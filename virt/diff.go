@@ -27,9 +27,11 @@ type Desired struct {
 	Stamp Stamp          // the decision; Cluster is that of Wanted
 	Node  cluster.NodeID // the only node that may run it
 
-	// Power is PowerRunning or PowerOff. With any other value the power is left as it is, which is what an
-	// operation wants that owns the domain for a while.
+	// Power is PowerRunning, PowerPaused, PowerSaved or PowerOff. With any other value the power is left as it is.
 	Power Power
+
+	// Hold says that an operation owns the domain for a while: nothing is done here.
+	Hold bool
 
 	// Stop says how a domain is brought to PowerOff. Whoever waits for a Shutdown decides when it has
 	// waited long enough and changes this to Destroy.
@@ -38,7 +40,7 @@ type Desired struct {
 	// Ready says that the images it needs stand on this node. Nothing is built or started before.
 	Ready bool
 
-	// Resume says that a domain that is off is to be started: it was not yet seen running since power was
+	// Resume says that a domain that is off or paused is to run: it was not yet seen running since power was
 	// asked for, or it went down with its host. Without it, an off domain means that the guest powered
 	// itself off, which is reported and not undone.
 	Resume bool
@@ -61,13 +63,20 @@ type Tombstone struct {
 // ActionKind says what to do.
 type ActionKind string
 
-// The actions, each but the last two a call of the Driver with the same name.
+// The actions, each but the last three a call of the Driver with the same name.
 const (
 	ActionBuild       ActionKind = "build"
 	ActionStart       ActionKind = "start"
 	ActionStop        ActionKind = "stop"
+	ActionPause       ActionKind = "pause"
+	ActionUnpause     ActionKind = "unpause"
+	ActionSave        ActionKind = "save"
 	ActionRemove      ActionKind = "remove"
 	ActionRemoveDisks ActionKind = "remove-disks"
+
+	// ActionRefresh gives a domain that is not to be built anew the devices and the stamp of the committed
+	// generation.
+	ActionRefresh ActionKind = "refresh"
 
 	// ActionQuarantine reports a domain that is not to be touched, because nothing committed explains it.
 	ActionQuarantine ActionKind = "quarantine"
@@ -188,26 +197,31 @@ func (c *diffCase) unexplained() string {
 	return ""
 }
 
-// bury settles a tombstone. While it is pending nothing is built, so the disks on this node are never newer
-// than the tombstone unless their domain says so.
+// bury settles a tombstone, and goes on with what is wanted: disks have a place for each epoch, so what the tombstone covers
+// and what is built anew do not meet.
 func (c *diffCase) bury() []Action {
 	if c.want != nil && c.want.Node == c.node && c.want.Stamp.Epoch <= c.tomb.Epoch {
 		return c.one(ActionReport, "it is wanted here and its tombstone is of the same epoch or a later one")
 	}
-	if c.have != nil && c.have.Stamp.Epoch > c.tomb.Epoch {
-		if c.want == nil {
-			return c.one(ActionReport, "its domain is newer than its tombstone")
-		}
-		c.tomb = nil // what the tombstone covered is gone already
-		return c.decide()
-	}
+	rest := *c
+	rest.tomb = nil
+	why := fmt.Sprintf("its tombstone covers epoch %d", c.tomb.Epoch)
 	var actions []Action
-	if c.have != nil {
-		actions = c.one(ActionRemove, fmt.Sprintf("its tombstone covers epoch %d", c.tomb.Epoch))
+	switch {
+	case c.have == nil:
+	case c.have.Stamp.Epoch <= c.tomb.Epoch:
+		actions, rest.have = c.one(ActionRemove, why), nil
+	case c.want == nil:
+		return c.one(ActionReport, "its domain is newer than its tombstone")
 	}
-	disks := c.one(ActionRemoveDisks, fmt.Sprintf("its tombstone covers epoch %d", c.tomb.Epoch))
-	disks[0].Stamp, disks[0].Keep = Stamp{Cluster: c.cluster, Instance: c.id, Epoch: c.tomb.Epoch}, c.tomb.Keep
-	return append(actions, disks...)
+	disks := c.one(ActionRemoveDisks, why)
+	disks[0].Stamp = Stamp{Cluster: c.cluster, Instance: c.id, Epoch: c.tomb.Epoch}
+	disks[0].Keep = c.tomb.Keep
+	actions = append(actions, disks...)
+	if c.want == nil {
+		return actions
+	}
+	return append(actions, rest.decide()...)
 }
 
 // elsewhere decides about an instance that is committed to another node.
@@ -224,6 +238,8 @@ func (c *diffCase) elsewhere() []Action {
 // here decides about an instance that is committed to this node.
 func (c *diffCase) here() []Action {
 	switch {
+	case c.want.Hold:
+		return nil
 	case c.have == nil:
 		return c.build("it has no domain", c.want.Power == PowerRunning)
 	case c.have.Stamp.Epoch < c.want.Stamp.Epoch:
@@ -238,8 +254,23 @@ func (c *diffCase) here() []Action {
 		return c.on()
 	case PowerOff:
 		return c.off()
+	case PowerPaused:
+		return c.paused()
+	case PowerSaved:
+		return c.saved()
 	}
 	return nil
+}
+
+// outdated tells whether the domain is of an older generation than the committed one.
+func (c *diffCase) outdated() bool { return c.have.Stamp.Generation < c.want.Stamp.Generation }
+
+// refreshed appends what brings the domain's devices and stamp up to date.
+func (c *diffCase) refreshed(actions ...Action) []Action {
+	if !c.outdated() {
+		return actions
+	}
+	return append(actions, c.committed(ActionRefresh, "its generation changed"))
 }
 
 // on brings the domain, which is of the committed epoch, to PowerRunning.
@@ -247,7 +278,9 @@ func (c *diffCase) on() []Action {
 	up := c.have.Power == PowerRunning || c.have.Power == PowerPaused
 	switch p := c.have.Power; {
 	case p == PowerRunning && !c.want.Restart:
-		return nil
+		return c.refreshed()
+	case p == PowerPaused && !c.want.Restart && c.want.Resume:
+		return c.refreshed(c.committed(ActionUnpause, "it is to go on"))
 	case p == PowerPaused && !c.want.Restart:
 		return c.one(ActionReport, "it is paused")
 	case p == PowerUnknown:
@@ -258,16 +291,18 @@ func (c *diffCase) on() []Action {
 		return c.one(ActionReport, "its guest powered it off")
 	case !c.want.Ready:
 		return c.one(ActionReport, "its images are not on this node yet")
+	case c.have.Saved && !c.want.Restart:
+		return c.refreshed(c.committed(ActionStart, "its memory is on disk"))
 	case up && c.want.Stop == Shutdown:
 		return []Action{c.stop(Shutdown, "it is to be started anew")} // and is started when it is off
 	}
 	var actions []Action
 	if c.have.Power == PowerCrashed {
 		actions = append(actions, c.stop(Destroy, "what is left of the crash makes way for a start"))
-	} else if up {
+	} else if up || c.have.Saved {
 		actions = append(actions, c.stop(Destroy, "it is to be started anew"))
 	}
-	if c.have.Stamp.Generation < c.want.Stamp.Generation {
+	if c.outdated() {
 		return append(actions, c.build("its definition is out of date", true)...)
 	}
 	return append(actions, c.committed(ActionStart, "it is off"))
@@ -282,10 +317,34 @@ func (c *diffCase) off() []Action {
 		return []Action{c.stop(c.want.Stop, "it is to be off")}
 	case p != PowerOff:
 		return c.one(ActionReport, "its power state cannot be told")
-	case c.have.Stamp.Generation < c.want.Stamp.Generation:
+	case c.have.Saved:
+		return []Action{c.stop(Destroy, "its memory is not wanted any more")}
+	case c.outdated():
 		return c.build("its definition is out of date", false)
 	}
 	return nil
+}
+
+// paused brings a running domain to PowerPaused. One that is off has no memory to keep, which is reported.
+func (c *diffCase) paused() []Action {
+	switch c.have.Power {
+	case PowerRunning:
+		return c.refreshed(c.committed(ActionPause, "it is to be paused"))
+	case PowerPaused:
+		return c.refreshed()
+	}
+	return c.one(ActionReport, "it has no guest that could be paused")
+}
+
+// saved brings a running domain to PowerSaved.
+func (c *diffCase) saved() []Action {
+	switch p := c.have.Power; {
+	case p == PowerRunning, p == PowerPaused:
+		return append(c.refreshed(), c.committed(ActionSave, "its memory is to be on disk"))
+	case p == PowerOff && c.have.Saved:
+		return c.refreshed()
+	}
+	return c.one(ActionReport, "it has no guest whose memory could be saved")
 }
 
 // build makes the definition that is committed, and starts it if start is set.

@@ -13,7 +13,7 @@ import (
 type model struct {
 	wanted  virt.Wanted
 	domains map[cluster.InstanceID]virt.Domain
-	disks   map[cluster.InstanceID]bool
+	disks   map[cluster.InstanceID]map[uint64]bool // epochs that it has disks of
 }
 
 func (m *model) observed() []virt.Domain {
@@ -64,22 +64,28 @@ func (m *model) apply(a virt.Action) error {
 			return fmt.Errorf("%s without a commitment to this node", a.Kind)
 		}
 		if a.Kind == virt.ActionBuild {
-			m.disks[a.ID] = true
+			m.make(a.ID, want.Stamp.Epoch)
 			m.domains[a.ID] = virt.Domain{ID: a.ID, Stamp: want.Stamp, Power: virt.PowerOff}
 			return nil
 		}
-		if want.Power != virt.PowerRunning || d.Stamp != want.Stamp || d.Power != virt.PowerOff {
+		current := d.Stamp == want.Stamp || d.Saved && d.Stamp.Epoch == want.Stamp.Epoch
+		if want.Power != virt.PowerRunning || !current || d.Power != virt.PowerOff {
 			return fmt.Errorf("start of %+v, wanted %+v", d, want)
 		}
-		d.Power = virt.PowerRunning
+		d.Power, d.Saved = virt.PowerRunning, false
 		m.domains[a.ID] = d
 		want.Restart = false // as the report of the start does
 	case virt.ActionStop:
 		if want == nil || want.Node != here || want.Power == virt.PowerRunning && d.Power != virt.PowerCrashed && !want.Restart {
 			return fmt.Errorf("stop of a domain that is not to be off")
 		}
-		d.Power = virt.PowerOff
+		d.Power, d.Saved = virt.PowerOff, false
 		m.domains[a.ID] = d
+	case virt.ActionPause, virt.ActionUnpause, virt.ActionSave, virt.ActionRefresh:
+		if want == nil || want.Node != here || want.Hold || d.Stamp.Epoch != want.Stamp.Epoch {
+			return fmt.Errorf("%s of a domain that is not this node's", a.Kind)
+		}
+		return m.change(a.Kind, d, want)
 	case virt.ActionRemove:
 		current := want != nil && want.Node == here && want.Stamp.Epoch <= d.Stamp.Epoch
 		if current {
@@ -87,13 +93,47 @@ func (m *model) apply(a virt.Action) error {
 		}
 		delete(m.domains, a.ID)
 	case virt.ActionRemoveDisks:
-		if exists || !m.tombstone(a.ID, a.Stamp.Epoch) {
+		if exists && d.Stamp.Epoch <= a.Stamp.Epoch || !m.tombstone(a.ID, a.Stamp.Epoch) {
 			return fmt.Errorf("disks removed without a tombstone or under a domain")
 		}
-		delete(m.disks, a.ID)
+		for epoch := range m.disks[a.ID] {
+			if epoch <= a.Stamp.Epoch && epoch != a.Keep {
+				delete(m.disks[a.ID], epoch)
+			}
+		}
 		m.settle(a)
 	}
 	return nil
+}
+
+// change does what keeps the domain and its disks.
+func (m *model) change(kind virt.ActionKind, d virt.Domain, want *virt.Desired) error {
+	allowed := map[virt.ActionKind]virt.Power{
+		virt.ActionPause: virt.PowerPaused, virt.ActionUnpause: virt.PowerRunning, virt.ActionSave: virt.PowerSaved, virt.ActionRefresh: want.Power,
+	}
+	if want.Power != allowed[kind] {
+		return fmt.Errorf("%s, wanted %+v", kind, want)
+	}
+	switch kind {
+	case virt.ActionPause:
+		d.Power = virt.PowerPaused
+	case virt.ActionUnpause:
+		d.Power = virt.PowerRunning
+	case virt.ActionSave:
+		d.Power, d.Saved = virt.PowerOff, true
+	case virt.ActionRefresh:
+		d.Stamp = want.Stamp
+	}
+	m.domains[d.ID] = d
+	return nil
+}
+
+// make makes the disks of an epoch.
+func (m *model) make(id cluster.InstanceID, epoch uint64) {
+	if m.disks[id] == nil {
+		m.disks[id] = map[uint64]bool{}
+	}
+	m.disks[id][epoch] = true
 }
 
 // settle drops the tombstones that a removal covered, as the state does on the node's report.
@@ -113,9 +153,10 @@ func drawModel(t *rapid.T) *model {
 	clusters := rapid.SampledFrom([]string{clusterID, clusterID, clusterID, "c-2", ""})
 	powers := rapid.SampledFrom([]virt.Power{virt.PowerUnknown, virt.PowerOff, virt.PowerRunning,
 		virt.PowerPaused, virt.PowerCrashed})
+	wishes := rapid.SampledFrom([]virt.Power{virt.PowerUnknown, virt.PowerOff, virt.PowerRunning, virt.PowerPaused, virt.PowerSaved})
 	small := rapid.Uint64Range(1, 3)
 
-	m := &model{domains: map[cluster.InstanceID]virt.Domain{}, disks: map[cluster.InstanceID]bool{}}
+	m := &model{domains: map[cluster.InstanceID]virt.Domain{}, disks: map[cluster.InstanceID]map[uint64]bool{}}
 	m.wanted = virt.Wanted{Cluster: clusterID, Node: here}
 	for _, id := range ids {
 		s := func(cluster string) virt.Stamp {
@@ -123,7 +164,8 @@ func drawModel(t *rapid.T) *model {
 		}
 		if rapid.Bool().Draw(t, "wanted") {
 			m.wanted.Instances = append(m.wanted.Instances, virt.Desired{
-				Stamp: s(clusterID), Node: nodes.Draw(t, "node"), Power: powers.Draw(t, "power"),
+				Stamp: s(clusterID), Node: nodes.Draw(t, "node"), Power: wishes.Draw(t, "power"),
+				Hold:  rapid.IntRange(0, 5).Draw(t, "hold") == 0,
 				Ready: rapid.Bool().Draw(t, "ready"), Resume: rapid.Bool().Draw(t, "resume"),
 				Restart: rapid.Bool().Draw(t, "restart"),
 				Stop:    rapid.SampledFrom([]virt.StopMode{virt.Destroy, virt.Shutdown}).Draw(t, "stop"),
@@ -134,8 +176,9 @@ func drawModel(t *rapid.T) *model {
 			if rapid.IntRange(0, 5).Draw(t, "cloned") == 0 {
 				d.Stamp.Instance = ids[0]
 			}
+			d.Saved = d.Power == virt.PowerOff && rapid.Bool().Draw(t, "saved")
 			m.domains[id] = d
-			m.disks[id] = true
+			m.make(id, d.Stamp.Epoch)
 		}
 		if rapid.IntRange(0, 2).Draw(t, "tombstoned") == 0 {
 			m.wanted.Tombstones = append(m.wanted.Tombstones, virt.Tombstone{
@@ -187,7 +230,7 @@ func (m *model) checkSettled(t *rapid.T) {
 			}
 			continue
 		}
-		if m.tombstone(want.Stamp.Instance, want.Stamp.Epoch) || !want.Ready {
+		if m.tombstone(want.Stamp.Instance, want.Stamp.Epoch) || !want.Ready || want.Hold {
 			continue
 		}
 		if !exists {
@@ -200,6 +243,11 @@ func (m *model) checkSettled(t *rapid.T) {
 		}
 		if current && want.Power == virt.PowerOff && d.Power != virt.PowerOff && d.Power != virt.PowerUnknown {
 			t.Fatalf("settled without stopping %+v", d)
+		}
+	}
+	for id, d := range m.domains {
+		if m.ours(d) && !m.disks[id][d.Stamp.Epoch] {
+			t.Fatalf("the domain %+v has lost its disks", d)
 		}
 	}
 	for _, tomb := range m.wanted.Tombstones {

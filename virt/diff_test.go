@@ -38,6 +38,13 @@ func notReady(d *virt.Desired) { d.Ready = false }
 func softStop(d *virt.Desired) { d.Stop = virt.Shutdown }
 
 func restart(d *virt.Desired) { d.Restart = true }
+func hold(d *virt.Desired)    { d.Hold = true }
+
+func saved(generation uint64) *virt.Domain {
+	d := domain(generation, 3, virt.PowerOff)
+	d.Saved = true
+	return d
+}
 
 func tomb(epoch uint64) *virt.Tombstone {
 	return &virt.Tombstone{Instance: vm, Node: here, Epoch: epoch}
@@ -71,7 +78,7 @@ func TestDiff_OneInstance(t *testing.T) {
 		{"new, to be off", wanted(here, virt.PowerOff), nil, nil, "build"},
 		{"new, image not here", wanted(here, virt.PowerRunning, notReady), nil, nil, "report"},
 		{"runs as wanted", wanted(here, virt.PowerRunning), domain(5, 3, virt.PowerRunning), nil, ""},
-		{"runs with an older definition", wanted(here, virt.PowerRunning), domain(4, 3, virt.PowerRunning), nil, ""},
+		{"runs with an older definition", wanted(here, virt.PowerRunning), domain(4, 3, virt.PowerRunning), nil, "refresh"},
 		{"built, never started", wanted(here, virt.PowerRunning, resume), domain(5, 3, virt.PowerOff), nil, "start"},
 		{"off, older definition", wanted(here, virt.PowerRunning, resume), domain(4, 3, virt.PowerOff), nil, "build start"},
 		{"off, image gone", wanted(here, virt.PowerRunning, resume, notReady), domain(5, 3, virt.PowerOff), nil, "report"},
@@ -92,8 +99,25 @@ func TestDiff_OneInstance(t *testing.T) {
 		{"to be off, is off", wanted(here, virt.PowerOff), domain(5, 3, virt.PowerOff), nil, ""},
 		{"to be off, older definition", wanted(here, virt.PowerOff), domain(4, 3, virt.PowerOff), nil, "build"},
 		{"to be off, power cannot be told", wanted(here, virt.PowerOff), domain(5, 3, virt.PowerUnknown), nil, "report"},
-		{"an operation owns the power", wanted(here, virt.PowerPaused), domain(5, 3, virt.PowerRunning), nil, ""},
-		{"an operation owns the power, no domain", wanted(here, virt.PowerUnknown), nil, nil, "build"},
+		{"power is left as it is", wanted(here, virt.PowerUnknown), domain(5, 3, virt.PowerRunning), nil, ""},
+		{"power is left as it is, no domain", wanted(here, virt.PowerUnknown), nil, nil, "build"},
+		{"an operation owns the domain", wanted(here, virt.PowerRunning, hold), domain(4, 3, virt.PowerOff), nil, ""},
+		{"an operation owns the domain, which left", wanted(here, virt.PowerRunning, hold, resume), nil, nil, ""},
+		{"to be paused", wanted(here, virt.PowerPaused), domain(5, 3, virt.PowerRunning), nil, "pause"},
+		{"to be paused, older definition", wanted(here, virt.PowerPaused), domain(4, 3, virt.PowerRunning), nil, "pause refresh"},
+		{"to be paused, is", wanted(here, virt.PowerPaused), domain(5, 3, virt.PowerPaused), nil, ""},
+		{"to be paused, is, older stamp", wanted(here, virt.PowerPaused), domain(4, 3, virt.PowerPaused), nil, "refresh"},
+		{"to be paused, is off", wanted(here, virt.PowerPaused), domain(5, 3, virt.PowerOff), nil, "report"},
+		{"to go on", wanted(here, virt.PowerRunning, resume), domain(4, 3, virt.PowerPaused), nil, "unpause refresh"},
+		{"to be off, paused", wanted(here, virt.PowerOff), domain(5, 3, virt.PowerPaused), nil, "stop"},
+		{"to be saved", wanted(here, virt.PowerSaved), domain(4, 3, virt.PowerRunning), nil, "refresh save"},
+		{"to be saved, paused", wanted(here, virt.PowerSaved), domain(5, 3, virt.PowerPaused), nil, "save"},
+		{"to be saved, is", wanted(here, virt.PowerSaved), saved(5), nil, ""},
+		{"to be saved, is, older stamp", wanted(here, virt.PowerSaved), saved(4), nil, "refresh"},
+		{"to be saved, is off without memory", wanted(here, virt.PowerSaved), domain(5, 3, virt.PowerOff), nil, "report"},
+		{"saved, to go on", wanted(here, virt.PowerRunning, resume), saved(4), nil, "start refresh"},
+		{"saved, to be started anew", wanted(here, virt.PowerRunning, restart), saved(4), nil, "stop build start"},
+		{"saved, to be off", wanted(here, virt.PowerOff), saved(5), nil, "stop"},
 		{"came back, old domain still there", wanted(here, virt.PowerRunning), domain(5, 2, virt.PowerRunning), nil, "remove build start"},
 		{"came back, image not here", wanted(here, virt.PowerRunning, notReady), domain(5, 2, virt.PowerRunning), nil, "remove report"},
 		{"domain of a later epoch than the view", wanted(here, virt.PowerRunning, resume), domain(5, 4, virt.PowerOff), nil, "report"},
@@ -115,9 +139,10 @@ func TestDiff_OneInstance(t *testing.T) {
 		{"deleted, tombstone of another node", nil, domain(5, 3, virt.PowerRunning), &virt.Tombstone{Instance: vm, Node: there, Epoch: 3}, "quarantine"},
 		{"deleted, domain newer than tombstone", nil, domain(5, 4, virt.PowerRunning), tomb(3), "report"},
 		{"moved away, disks released", wanted(there, virt.PowerRunning), domain(5, 2, virt.PowerOff), tomb(2), "remove remove-disks"},
-		{"came back before the old disks went", wanted(here, virt.PowerRunning), domain(5, 1, virt.PowerOff), tomb(1), "remove remove-disks"},
-		{"came back, old disks still to go", wanted(here, virt.PowerRunning), nil, tomb(1), "remove-disks"},
-		{"came back and runs, tombstone not settled", wanted(here, virt.PowerRunning), domain(5, 3, virt.PowerRunning), tomb(1), ""},
+		{"came back before the old disks went", wanted(here, virt.PowerRunning), domain(5, 1, virt.PowerOff), tomb(1), "remove remove-disks build start"},
+		{"came back, old disks still to go", wanted(here, virt.PowerRunning), nil, tomb(1), "remove-disks build start"},
+		{"came back and runs, tombstone not settled", wanted(here, virt.PowerRunning), domain(5, 3, virt.PowerRunning), tomb(1), "remove-disks"},
+		{"arrives here, old disks still to go", wanted(there, virt.PowerRunning), domain(5, 4, virt.PowerRunning), tomb(1), "remove-disks report"},
 		{"wanted and tombstoned at once", wanted(here, virt.PowerRunning), domain(5, 3, virt.PowerRunning), tomb(3), "report"},
 		{"wanted, never built, tombstoned at once", wanted(here, virt.PowerRunning), nil, tomb(3), "report"},
 	} {

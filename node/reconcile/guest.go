@@ -16,6 +16,8 @@ func Guest(in *cluster.Instance, view *cluster.View, self cluster.NodeID, images
 		Name:       in.Spec.Name,
 		VCPUs:      int(in.Spec.Flavor.VCPUs),
 		MemoryMiB:  in.Spec.Flavor.MemoryMiB,
+		DiskEpoch:  in.DiskEpoch(),
+		Disks:      ownDisks(&in.Spec.Flavor),
 		Properties: in.Spec.Boot.Properties,
 		Owner:      owner(in, view),
 	}
@@ -72,7 +74,42 @@ func bootFrom(g *virt.Guest, in *cluster.Instance, images Images) error {
 			g.Kernel.Ramdisk = path
 		}
 	}
+	if in.Mode.Rescue != nil {
+		return rescueFrom(g, in, images)
+	}
 	return nil
+}
+
+// rescueFrom makes the guest boot from another disk, beside its own.
+func rescueFrom(g *virt.Guest, in *cluster.Instance, images Images) error {
+	g.Rescue, g.Kernel = &virt.RootDisk{}, virt.Kernel{}
+	for _, img := range in.Mode.Rescue.Images {
+		path, format, ok := images.Base(img)
+		if !ok {
+			return cluster.Errorf(cluster.Unavailable, "image %s is not on this node yet", img.Image)
+		}
+		switch img.Part {
+		case cluster.BootDisk:
+			g.Rescue.Base, g.Rescue.BaseFormat = path, format
+		case cluster.BootKernel:
+			g.Kernel.Path, g.Kernel.Cmdline = path, in.Spec.Boot.Properties["os_command_line"]
+		case cluster.BootRamdisk:
+			g.Kernel.Ramdisk = path
+		}
+	}
+	return nil
+}
+
+// ownDisks are the disks that a flavor gives besides the root.
+func ownDisks(f *cluster.Flavor) []virt.Disk {
+	var disks []virt.Disk
+	if f.Ephemeral > 0 {
+		disks = append(disks, virt.Disk{ID: virt.DiskEphemeral, Make: virt.MadeDisk{SizeMiB: f.Ephemeral << 10, Use: "ephemeral"}})
+	}
+	if f.SwapMiB > 0 {
+		disks = append(disks, virt.Disk{ID: virt.DiskSwap, Make: virt.MadeDisk{SizeMiB: f.SwapMiB, Use: "swap"}})
+	}
+	return disks
 }
 
 // networkCard describes a port twice: to the hypervisor and to the guest.
@@ -129,6 +166,9 @@ func metadata(in *cluster.Instance, node *cluster.Node, cards []configdrive.NIC)
 		AdminPass:        in.Spec.AdminPass,
 		UserData:         in.Spec.UserData,
 		NICs:             cards,
+	}
+	if in.Mode.Rescue != nil {
+		m.AdminPass = in.Mode.Rescue.AdminPass
 	}
 	if in.Spec.PublicKey != "" {
 		m.Keys = []configdrive.Key{{Name: in.Spec.KeyName, Type: "ssh", Data: in.Spec.PublicKey}}

@@ -77,7 +77,7 @@ func (j *job) run(ctx context.Context) outcome {
 
 // fetch brings the instance's images here. Its progress is the instance's note.
 func (j *job) fetch(ctx context.Context) error {
-	for _, img := range j.in.Images {
+	for _, img := range j.in.Needs() {
 		if err := j.loop.Images.Prepare(ctx, img, j.progress); err != nil {
 			return fmt.Errorf("fetch image %s: %w", img.Image, err)
 		}
@@ -91,39 +91,62 @@ func (j *job) progress(note string) {
 
 // do carries out one action and notes in o what the domain is after it.
 func (j *job) do(ctx context.Context, a virt.Action, o *outcome) error {
-	driver := j.loop.Driver
 	switch a.Kind {
 	case virt.ActionBuild:
-		return j.bounded(ctx, func(ctx context.Context) error {
-			if err := j.confirm(ctx); err != nil {
-				return err
-			}
-			g, err := Guest(j.in, j.view, j.loop.Node, j.loop.Images)
-			if err != nil {
-				return err
-			}
-			if err := driver.Build(ctx, g); err != nil {
-				return err
-			}
-			o.have(a.ID, a.Stamp, virt.PowerOff)
-			return nil
-		})
-	case virt.ActionStart:
-		return j.bounded(ctx, func(ctx context.Context) error {
-			if err := j.confirm(ctx); err != nil {
-				return err
-			}
-			j.loop.Log.Debug("tell the hypervisor to start", "instance", a.ID) // "make bench" looks for it
-			if err := driver.Start(ctx, a.ID); err != nil {
-				return err
-			}
-			o.have(a.ID, a.Stamp, virt.PowerRunning)
-			o.started = true
-			return nil
-		})
+		return j.bounded(ctx, func(ctx context.Context) error { return j.build(ctx, a, o) })
+	case virt.ActionStart, virt.ActionUnpause:
+		return j.bounded(ctx, func(ctx context.Context) error { return j.switchOn(ctx, a, o) })
+	case virt.ActionRefresh:
+		return j.bounded(ctx, func(ctx context.Context) error { return j.refresh(ctx, a, o) })
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	timeout := callTimeout
+	if a.Kind == virt.ActionSave {
+		timeout = saveTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	return j.switchOff(ctx, a, o)
+}
+
+func (j *job) build(ctx context.Context, a virt.Action, o *outcome) error {
+	if err := j.confirm(ctx); err != nil {
+		return err
+	}
+	g, err := j.guest()
+	if err != nil {
+		return err
+	}
+	if err := j.loop.Driver.Build(ctx, g); err != nil {
+		return err
+	}
+	o.have(a.ID, a.Stamp, virt.PowerOff)
+	return nil
+}
+
+// switchOn lets a guest run.
+func (j *job) switchOn(ctx context.Context, a virt.Action, o *outcome) error {
+	if err := j.confirm(ctx); err != nil {
+		return err
+	}
+	if a.Kind == virt.ActionUnpause {
+		if err := j.loop.Driver.Unpause(ctx, a.ID); err != nil {
+			return err
+		}
+		o.have(a.ID, a.Stamp, virt.PowerRunning)
+		return nil
+	}
+	j.loop.Log.Debug("tell the hypervisor to start", "instance", a.ID) // "make bench" looks for it
+	if err := j.loop.Driver.Start(ctx, a.ID); err != nil {
+		return err
+	}
+	o.have(a.ID, a.Stamp, virt.PowerRunning)
+	o.started = true
+	return nil
+}
+
+// switchOff does what ends or halts a guest, or removes it.
+func (j *job) switchOff(ctx context.Context, a virt.Action, o *outcome) error {
+	driver := j.loop.Driver
 	switch a.Kind {
 	case virt.ActionStop:
 		if err := driver.Stop(ctx, a.ID, a.Stop); err != nil {
@@ -132,6 +155,17 @@ func (j *job) do(ctx context.Context, a virt.Action, o *outcome) error {
 		if o.asked = a.Stop == virt.Shutdown; !o.asked {
 			o.have(a.ID, a.Stamp, virt.PowerOff)
 		}
+	case virt.ActionPause:
+		if err := driver.Pause(ctx, a.ID); err != nil {
+			return err
+		}
+		o.have(a.ID, a.Stamp, virt.PowerPaused)
+	case virt.ActionSave:
+		if err := driver.Save(ctx, a.ID); err != nil {
+			return err
+		}
+		o.have(a.ID, a.Stamp, virt.PowerOff)
+		o.domain.Saved = true
 	case virt.ActionRemove:
 		if err := driver.Remove(ctx, a.ID); err != nil {
 			return err
@@ -141,7 +175,7 @@ func (j *job) do(ctx context.Context, a virt.Action, o *outcome) error {
 		if err := driver.RemoveDisks(ctx, a.ID, a.Stamp.Epoch, a.Keep); err != nil {
 			return err
 		}
-		o.known, o.domain, o.gone = true, nil, &a.Stamp
+		o.gone = &a.Stamp
 	}
 	return nil
 }
@@ -166,10 +200,28 @@ func (j *job) confirm(ctx context.Context) error {
 		return fmt.Errorf("confirm instance %s before it is started: %w", j.id, err)
 	}
 	in, ok := view.Instance(j.id)
-	if !ok || in.Node != j.loop.Node || in.Epoch != j.in.Epoch || in.Wanted != j.in.Wanted {
+	if !ok || in.Node != j.loop.Node || in.Epoch != j.in.Epoch {
+		return errNotOurs
+	}
+	now, hold := in.Desired()
+	if then, _ := j.in.Desired(); now != then || hold {
 		return errNotOurs
 	}
 	return nil
+}
+
+// guest describes the instance's domain as it is to be.
+func (j *job) guest() (virt.Guest, error) {
+	g, err := Guest(j.in, j.view, j.loop.Node, j.loop.Images)
+	if err != nil || j.loop.Volumes == nil {
+		return g, err
+	}
+	volumes, err := j.loop.Volumes.Disks(j.view, j.in, j.loop.Node)
+	g.Disks = append(g.Disks, volumes...)
+	for _, d := range volumes {
+		g.Root.None = g.Root.None || d.Boot
+	}
+	return g, err
 }
 
 func (o *outcome) have(id cluster.InstanceID, s virt.Stamp, p virt.Power) {
@@ -211,7 +263,11 @@ func (l *Loop) observe(o outcome) {
 		return
 	}
 	d := *o.domain
-	d.Name = l.observed[o.id].Name
+	old := l.observed[o.id]
+	d.Name = old.Name
+	if d.Disks == "" && d.NICs == "" {
+		d.Disks, d.NICs = old.Disks, old.NICs
+	}
 	l.observed[o.id] = d
 	if d.Power != virt.PowerRunning {
 		l.remember(o.id).asked = time.Time{}

@@ -20,6 +20,7 @@ const (
 	takenAtOnce   = 256                    // events and results between two passes
 	callTimeout   = 30 * time.Second       // one call of the driver
 	startTimeout  = 60 * time.Second       // building or starting
+	saveTimeout   = 10 * time.Minute       // writing a guest's memory to disk
 	shutdownGrace = 60 * time.Second       // Nova's shutdown_timeout: then the power is cut
 	maxAttempts   = 3                      // then the instance goes to error
 	retryAfter    = time.Second            // doubled with each attempt, up to retryAtMost
@@ -49,12 +50,20 @@ type Images interface {
 	Prepare(ctx context.Context, img cluster.BootImage, progress func(note string)) error
 }
 
+// Volumes knows the volumes that are attached to an instance.
+type Volumes interface {
+	// Disks describes the volumes that an instance has, or is to have, on a node. A volume that is not ready there is
+	// an error with code Unavailable.
+	Disks(v *cluster.View, in *cluster.Instance, node cluster.NodeID) ([]virt.Disk, error)
+}
+
 // Config is what a Loop is made of.
 type Config struct {
 	Node        cluster.NodeID
 	Cluster     Cluster
 	Driver      virt.Driver
 	Images      Images
+	Volumes     Volumes // nil: there are none
 	Log         *slog.Logger
 	Starts      int    // guests that are built or started at the same time
 	Incarnation string // names this boot of the host; see Resume

@@ -37,8 +37,8 @@ func (l *Loop) pass(ctx context.Context, view *cluster.View) time.Duration {
 		if in, ok := view.Instance(id); ok && in.Node != "" && in.Wanted != cluster.WantDeleted {
 			w.Instances = append(w.Instances, l.desired(in, m, view, now))
 		}
-		if t, ok := view.Tombstone(l.Node, id); ok && (exists || l.buried[id] != t.Epoch) {
-			w.Tombstones = append(w.Tombstones, virt.Tombstone{Instance: t.Instance, Node: t.Node, Epoch: t.Epoch})
+		if t, ok := view.Tombstone(l.Node, id); ok && (exists && d.Stamp.Epoch <= t.Epoch || l.buried[id] != t.Epoch) {
+			w.Tombstones = append(w.Tombstones, virt.Tombstone{Instance: t.Instance, Node: t.Node, Epoch: t.Epoch, Keep: t.Keep})
 		}
 	}
 	actions := virt.Diff(w, domains)
@@ -147,7 +147,7 @@ func (l *Loop) survey(view *cluster.View) {
 	if l.rebooted {
 		l.rebooted = false
 		for id, in := range here {
-			if in.Wanted == cluster.WantOn && l.observed[id].Power != virt.PowerRunning {
+			if wanted, _ := in.Desired(); wanted == cluster.WantOn && l.observed[id].Power != virt.PowerRunning {
 				l.resume[id] = struct{}{}
 			}
 		}
@@ -187,7 +187,9 @@ func (l *Loop) desired(in *cluster.Instance, m *memory, view *cluster.View, now 
 	if running == 0 {
 		running = in.Status.Boot
 	}
-	switch in.Wanted {
+	wanted, hold := in.Desired()
+	d.Hold = hold
+	switch wanted {
 	case cluster.WantOn:
 		_, resume := l.resume[in.ID]
 		d.Power = virt.PowerRunning
@@ -199,6 +201,10 @@ func (l *Loop) desired(in *cluster.Instance, m *memory, view *cluster.View, now 
 	case cluster.WantOff:
 		d.Power = virt.PowerOff
 		d.Stop = l.politely(m, now)
+	case cluster.WantPaused:
+		d.Power = virt.PowerPaused
+	case cluster.WantSaved:
+		d.Power = virt.PowerSaved
 	}
 	return d
 }
@@ -213,7 +219,7 @@ func (l *Loop) politely(m *memory, now time.Time) virt.StopMode {
 
 // ready tells whether every image that the instance boots from stands here.
 func (l *Loop) ready(in *cluster.Instance) bool {
-	for _, img := range in.Images {
+	for _, img := range in.Needs() {
 		if _, _, ok := l.Images.Base(img); !ok {
 			return false
 		}
@@ -287,7 +293,7 @@ func (l *Loop) settleDirty(view *cluster.View, now time.Time) {
 			}
 			continue
 		}
-		if in.Wanted != cluster.WantOn || in.Status.VM == cluster.VMError && in.Status.Task == cluster.TaskNone {
+		if wanted, _ := in.Desired(); wanted != cluster.WantOn || in.Status.VM == cluster.VMError && in.Status.Task == cluster.TaskNone {
 			delete(l.resume, id) // it is not to run, or will not without somebody's help
 			l.settled()
 		}

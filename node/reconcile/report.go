@@ -27,7 +27,7 @@ func (l *Loop) tell(in *cluster.Instance, d virt.Domain, m *memory) {
 	if d.Stamp.Epoch != in.Epoch {
 		return
 	}
-	r := cluster.InstanceReport{ID: in.ID, Generation: d.Stamp.Generation, Epoch: d.Stamp.Epoch, Power: powerOf(d.Power), Boot: m.boot}
+	r := cluster.InstanceReport{ID: in.ID, Generation: d.Stamp.Generation, Epoch: d.Stamp.Epoch, Power: powerOf(d), Boot: m.boot}
 	if r.Boot == 0 {
 		r.Boot = in.Status.Boot
 	}
@@ -38,8 +38,11 @@ func (l *Loop) tell(in *cluster.Instance, d virt.Domain, m *memory) {
 	l.outbox.put(r)
 }
 
-func powerOf(p virt.Power) cluster.PowerState {
-	switch p {
+func powerOf(d virt.Domain) cluster.PowerState {
+	if d.Saved {
+		return cluster.PowerSuspended
+	}
+	switch d.Power {
 	case virt.PowerRunning:
 		return cluster.PowerRunning
 	case virt.PowerPaused:
@@ -63,7 +66,7 @@ const (
 )
 
 // outbox sends reports, many in one command, until the state has them. A later report of an instance replaces an
-// earlier one that was not sent yet, except that nothing replaces the news that it is gone.
+// earlier one that was not sent yet; that its disks of an epoch are gone is news of its own.
 type outbox struct {
 	node    cluster.NodeID
 	cluster Cluster
@@ -71,26 +74,32 @@ type outbox struct {
 	poke    chan struct{}
 
 	mu      sync.Mutex
-	reports map[cluster.InstanceID]cluster.InstanceReport
-	order   []cluster.InstanceID
+	reports map[topic]cluster.InstanceReport
+	order   []topic
 }
+
+// topic is what a report speaks of.
+type topic struct {
+	id   cluster.InstanceID
+	gone bool
+}
+
+func topicOf(r cluster.InstanceReport) topic { return topic{r.ID, r.Gone} }
 
 func newOutbox(node cluster.NodeID, c Cluster, log *slog.Logger) *outbox {
-	return &outbox{node: node, cluster: c, log: log, poke: make(chan struct{}, 1), reports: map[cluster.InstanceID]cluster.InstanceReport{}}
+	return &outbox{node: node, cluster: c, log: log, poke: make(chan struct{}, 1), reports: map[topic]cluster.InstanceReport{}}
 }
 
-// put queues a report. It never blocks; there is at most one for each instance.
+// put queues a report. It never blocks; there is at most one for each topic.
 func (o *outbox) put(r cluster.InstanceReport) {
 	// All reports of a command have to fit into it: one that is too large would hold up the others for ever.
 	r.Step, r.Detail = clip(r.Step), clip(r.Detail)
 	o.mu.Lock()
-	old, waiting := o.reports[r.ID]
-	if !waiting {
-		o.order = append(o.order, r.ID)
+	t := topicOf(r)
+	if _, waiting := o.reports[t]; !waiting {
+		o.order = append(o.order, t)
 	}
-	if !old.Gone || r.Gone {
-		o.reports[r.ID] = r
-	}
+	o.reports[t] = r
 	o.mu.Unlock()
 	select {
 	case o.poke <- struct{}{}:
@@ -111,11 +120,11 @@ func (o *outbox) take() []cluster.InstanceReport {
 	defer o.mu.Unlock()
 	n := min(len(o.order), maxReports)
 	out := make([]cluster.InstanceReport, 0, n)
-	for _, id := range o.order[:n] {
-		out = append(out, o.reports[id])
-		delete(o.reports, id)
+	for _, t := range o.order[:n] {
+		out = append(out, o.reports[t])
+		delete(o.reports, t)
 	}
-	o.order = append([]cluster.InstanceID(nil), o.order[n:]...)
+	o.order = append([]topic(nil), o.order[n:]...)
 	return out
 }
 
@@ -124,14 +133,12 @@ func (o *outbox) giveBack(reports []cluster.InstanceReport) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, r := range reports {
-		_, newer := o.reports[r.ID]
-		if newer && !r.Gone {
+		t := topicOf(r)
+		if _, newer := o.reports[t]; newer {
 			continue
 		}
-		if !newer {
-			o.order = append(o.order, r.ID)
-		}
-		o.reports[r.ID] = r
+		o.order = append(o.order, t)
+		o.reports[t] = r
 	}
 }
 
