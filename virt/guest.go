@@ -103,6 +103,7 @@ const (
 	PowerRunning
 	PowerPaused
 	PowerCrashed
+	PowerSaved // only wished for: off, with its memory on disk. Observed, that is PowerOff and Domain.Saved
 )
 
 // Domain is what a driver found.
