@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"go.uber.org/goleak"
 )
 
@@ -31,12 +32,13 @@ type daemon struct {
 	pid    int // of libvirtd, as seen here
 }
 
-// rootScript prepares the namespaces and runs libvirtd. $1 is a directory of ours. The shell stays as process 1
+// rootScript prepares the namespaces and runs libvirtd. $1 is a directory of ours, $2 the host's name. The shell stays as process 1
 // of its namespace: libvirtd would not reap the orphans of a daemonized QEMU there, and wait for them for ever. A
 // libvirtd that ends is started again.
 const rootScript = `set -e
 mount --make-rprivate /
 mount -t proc proc /proc
+hostname "$2"
 for d in run/libvirt var/lib/libvirt var/log/libvirt var/cache/libvirt; do
   mkdir -p "$1/$d" "/$d"
   mount --bind "$1/$d" "/$d"
@@ -54,7 +56,7 @@ done
 
 // rootFiles configure a libvirtd as a container can run it: no AppArmor, cgroups or virtlogd.
 var rootFiles = map[string]string{
-	"libvirtd.conf": "listen_tls = 0\nauth_unix_rw = \"none\"\nhost_uuid = \"00000000-0000-4000-8000-0000000000aa\"\n",
+	"libvirtd.conf": "listen_tls = 0\nauth_unix_rw = \"none\"\nhost_uuid = \"HOST-UUID\"\n",
 	"qemu.conf": "stdio_handler = \"file\"\nsecurity_driver = \"none\"\nnamespaces = []\ncgroup_controllers = []\n" +
 		"user = \"root\"\ngroup = \"root\"\ndynamic_ownership = 0\nremember_owner = 0\n",
 }
@@ -68,12 +70,13 @@ func startDaemon(dir string) (*daemon, error) {
 			return nil, err
 		}
 		for name, text := range rootFiles {
+			text = strings.ReplaceAll(text, "HOST-UUID", uuid.NewString()) // two hosts of one ID do not migrate
 			if err := os.WriteFile(filepath.Join(etc, name), []byte(text), 0o644); err != nil {
 				return nil, err
 			}
 		}
 		d.socket = filepath.Join(dir, "run/libvirt/libvirt-sock")
-		d.cmd = exec.Command("unshare", "-m", "-n", "-p", "--fork", "--kill-child", "sh", "-c", rootScript, "sh", dir)
+		d.cmd = exec.Command("unshare", "-m", "-n", "-u", "-p", "--fork", "--kill-child", "sh", "-c", rootScript, "sh", dir, filepath.Base(dir))
 	} else {
 		d.socket = filepath.Join(dir, "libvirt/libvirt-sock")
 		d.cmd = exec.Command("libvirtd")

@@ -215,7 +215,9 @@ func TestQEMU_SavedSurvivesALibvirtdThatDies(t *testing.T) {
 // What was decided changes while the guest runs. Its new stamp is in the running domain and in its definition, and
 // who owns it is still there.
 func TestQEMU_StampReachesTheRunningDomainAndItsDefinition(t *testing.T) {
-	b := newBench(t, func(g *virt.Guest) { g.Owner = virt.Owner{ProjectID: "p", ProjectName: "a&b", UserID: "u", UserName: "eve"} })
+	b := newBench(t, func(g *virt.Guest) {
+		g.Owner = virt.Owner{ProjectID: "p", ProjectName: "a&b", UserID: "u", UserName: "eve"}
+	})
 	b.start()
 	want := b.guest.Stamp
 	want.Generation, want.Epoch = 9, 8
@@ -490,7 +492,9 @@ func TestQEMU_ConsolesCanBeDialled(t *testing.T) {
 
 // Somebody asks what a guest uses, and for its agent, which it has not.
 func TestQEMU_DiagnosticsTellWhatItUses(t *testing.T) {
-	b := newBench(t, func(g *virt.Guest) { g.NICs = []virt.NIC{{Port: cluster.PortID(uuid.NewString()), MAC: ownMAC, Bridge: "br0"}} })
+	b := newBench(t, func(g *virt.Guest) {
+		g.NICs = []virt.NIC{{Port: cluster.PortID(uuid.NewString()), MAC: ownMAC, Bridge: "br0"}}
+	})
 	_, err := b.driver.Diagnostics(b.ctx, b.id)
 	b.is("of one that is off", err, virt.ErrNotRunning)
 	b.start()
