@@ -47,6 +47,7 @@ func (s *settings) addFlags(cmd *cobra.Command) {
 	f.DurationVar(&s.cfg.TokenLife, "token-life", s.cfg.TokenLife, "how long API tokens last")
 	f.Uint64Var(&s.cfg.SnapshotEvery, "snapshot-entries", 0, "entries of the log from one snapshot of the state to the next (default 8192)")
 	f.StringVar(&s.logLevel, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&s.cfg.SharedDir, "shared-dir", "", "directory that other nodes have, too (NFS, CephFS), for volumes that every one of them can use")
 	f.StringArrayVar(&s.bridges, "bridge", nil, "provider network and its Linux bridge, e.g. lan=br0; lan=br0,open lets members make networks on it; may be given more than once")
 	h := &s.cfg.Hypervisor
 	f.StringVar(&h.Driver, "driver", h.Driver, "hypervisor driver: libvirt, or sim for a simulated one")

@@ -159,7 +159,7 @@ func (t *tables) copySnapshot(v *Volume, id SnapshotID) *Error {
 	v.Traits.Bootable = n.Bootable
 	v.ImageMetadata = maps.Clone(n.ImageMeta)
 	source := VolumeSource{Snapshot: id}
-	return t.copyFrom(v, source, n.Node, n.Source)
+	return t.copyFrom(v, source, n.File.Node, n.Source)
 }
 
 func (t *tables) copyVolume(v *Volume, id VolumeID) *Error {

@@ -12,7 +12,7 @@ func (s *State) deleteVolume(o *DeleteVolume) ([]string, *Error) {
 	}
 	var snapshots []*VolumeSnapshot
 	for n := range resolved(&s.t.snapshotsOf, &s.t.snapshots, string(o.ID)+sep) {
-		if !n.Remove {
+		if !n.File.Remove {
 			snapshots = append(snapshots, n)
 		}
 	}
@@ -39,7 +39,7 @@ func (s *State) deleteVolume(o *DeleteVolume) ([]string, *Error) {
 
 func (s *State) hasSnapshots(id VolumeID) bool {
 	for n := range resolved(&s.t.snapshotsOf, &s.t.snapshots, string(id)+sep) {
-		if !n.Remove {
+		if !n.File.Remove {
 			return true
 		}
 	}
@@ -52,12 +52,12 @@ func (t *tables) isCopied(id VolumeID, snapshot SnapshotID) bool {
 	if v, ok := t.volumes.Get(id); ok {
 		node = v.File.Node
 		for n := range resolved(&t.snapshotsOf, &t.snapshots, string(id)+sep) {
-			if n.Status == SnapshotCreating && n.Format == "" {
+			if n.Status == SnapshotCreating && n.File.Format == "" {
 				return true
 			}
 		}
 	} else if n, ok := t.snapshots.Get(snapshot); ok {
-		node = n.Node
+		node = n.File.Node
 	}
 	if node == "" {
 		return false
@@ -120,14 +120,14 @@ func (s *State) removeVolumesFrom(n *Node) {
 		c := old.Clone()
 		switch {
 		case old.Shared():
-			if c.Node = s.tender(); c.Node == n.ID {
-				c.Node = ""
+			if c.File.Node = s.tender(); c.File.Node == n.ID {
+				c.File.Node = ""
 			}
-		case old.Remove:
+		case old.File.Remove:
 			s.dropSnapshot(old)
 			continue
 		default:
-			c.Node, c.Format = "", ""
+			c.File.Node, c.File.Format = "", ""
 			c.Status, c.Fault = SnapshotError, "The node "+n.Name+", which had the snapshot, was removed from the cluster."
 		}
 		c.Generation++
@@ -143,7 +143,7 @@ func (s *State) countVolumesOn(id NodeID) (n int) {
 		}
 	}
 	for snap := range resolved(&s.t.snapshotsOn, &s.t.snapshots, string(id)+sep) {
-		if !snap.Shared() && !snap.Remove {
+		if !snap.Shared() && !snap.File.Remove {
 			n++
 		}
 	}

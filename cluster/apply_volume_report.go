@@ -77,11 +77,11 @@ func (v *Volume) hear(r *VolumeReport) {
 
 func (s *State) snapshotSaid(node NodeID, r *SnapshotReport) {
 	old, ok := s.t.snapshots.Get(r.ID)
-	if !ok || old.Node != node {
+	if !ok || old.File.Node != node {
 		return
 	}
 	if r.Gone {
-		if old.Remove {
+		if old.File.Remove {
 			s.dropSnapshot(old)
 		}
 		return
@@ -91,12 +91,12 @@ func (s *State) snapshotSaid(node NodeID, r *SnapshotReport) {
 	}
 	n := old.Clone()
 	switch {
-	case r.Error != "" && n.Remove:
+	case r.Error != "" && n.File.Remove:
 		n.Status, n.Fault = SnapshotErrorDeleting, clip(r.Error, maxText)
 	case r.Error != "":
 		n.Status, n.Fault = SnapshotError, clip(r.Error, maxText)
-	case oneOf("", r.Format, "raw", "qcow2") == nil && !n.Remove && n.Format == "":
-		n.Format, n.Status, n.Fault = r.Format, SnapshotAvailable, ""
+	case oneOf("", r.Format, "raw", "qcow2") == nil && !n.File.Remove && n.File.Format == "":
+		n.File.Format, n.Status, n.Fault = r.Format, SnapshotAvailable, ""
 	default:
 		return
 	}

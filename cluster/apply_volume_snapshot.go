@@ -35,7 +35,7 @@ func (s *State) createSnapshot(o *CreateVolumeSnapshot) ([]string, *Error) {
 	n.Revision, n.Generation, n.Times = s.t.meta.Index, 1, VolumeTimes{Created: s.t.meta.Time}
 	n.SizeGiB, n.Type, n.Secret, n.Bootable = v.SizeGiB, v.Type, v.Secret, v.Traits.Bootable
 	n.ImageMeta = maps.Clone(v.ImageMetadata)
-	n.Node, n.Format, n.Source, n.Fault, n.Remove = "", "", nil, "", false
+	n.File.Node, n.File.Format, n.Source, n.Fault, n.File.Remove = "", "", nil, "", false
 	n.Status = SnapshotAvailable
 	if v.File.SizeGiB == 0 {
 		n.Source = v.Source
@@ -47,7 +47,7 @@ func (s *State) createSnapshot(o *CreateVolumeSnapshot) ([]string, *Error) {
 			return nil, err
 		}
 	}
-	n.Node, n.Status = v.File.Node, SnapshotCreating
+	n.File.Node, n.Status = v.File.Node, SnapshotCreating
 	s.putSnapshot(n)
 	return []string{string(n.ID)}, nil
 }
@@ -79,7 +79,7 @@ func (s *State) updateSnapshot(o *UpdateVolumeSnapshot) ([]string, *Error) {
 		if err := oneOf("Snapshot status", o.Status, SnapshotCreating, SnapshotAvailable, SnapshotDeleting, SnapshotError, SnapshotErrorDeleting); err != nil {
 			return nil, err
 		}
-		if old.Remove {
+		if old.File.Remove {
 			return nil, Errorf(Invalid, "Invalid snapshot: Snapshot %s is being deleted by its node.", o.ID)
 		}
 		n.Status = o.Status
@@ -110,15 +110,15 @@ func (s *State) deleteSnapshot(o *DeleteVolumeSnapshot) ([]string, *Error) {
 
 // endSnapshot has a snapshot go, as endVolume does a volume.
 func (s *State) endSnapshot(n *VolumeSnapshot) {
-	if n.Node == "" && (n.Format == "" || !n.Shared()) {
+	if n.File.Node == "" && (n.File.Format == "" || !n.Shared()) {
 		s.dropSnapshot(n)
 		return
 	}
 	c := n.Clone()
-	if c.Node == "" {
-		c.Node = s.tender()
+	if c.File.Node == "" {
+		c.File.Node = s.tender()
 	}
-	c.Remove, c.Status, c.Fault = true, SnapshotDeleting, ""
+	c.File.Remove, c.Status, c.Fault = true, SnapshotDeleting, ""
 	c.Generation++
 	s.saveSnapshot(c)
 }

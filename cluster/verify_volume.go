@@ -32,8 +32,8 @@ func (c *verifier) volumes() {
 		}
 	}
 	for n := range values(&t.snapshots) {
-		if _, ok := t.nodes.Get(n.Node); n.Node != "" && !ok {
-			c.fail("snapshot %s is on node %s, which is not there", n.ID, n.Node)
+		if _, ok := t.nodes.Get(n.File.Node); n.File.Node != "" && !ok {
+			c.fail("snapshot %s is on node %s, which is not there", n.ID, n.File.Node)
 		}
 	}
 }
@@ -53,6 +53,7 @@ func (c *verifier) volumeIndexes(t, again *tables) {
 	sameTable(c, "volumes of projects", &t.volumesIn, &again.volumesIn)
 	sameTable(c, "volumes on nodes", &t.volumesOn, &again.volumesOn)
 	sameTable(c, "volumes of instances", &t.volumesOf, &again.volumesOf)
+	sameTable(c, "volumes that guests get or lose", &t.moving, &again.moving)
 	sameTable(c, "snapshots of projects", &t.snapshotsIn, &again.snapshotsIn)
 	sameTable(c, "snapshots on nodes", &t.snapshotsOn, &again.snapshotsOn)
 	sameTable(c, "snapshots of volumes", &t.snapshotsOf, &again.snapshotsOf)

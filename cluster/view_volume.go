@@ -29,6 +29,9 @@ func (v *View) VolumesOf(id InstanceID) iter.Seq2[*Volume, *Attachment] {
 	}
 }
 
+// VolumesMoving yields the volumes that some instance is getting or losing; one with several such instances comes several times.
+func (v *View) VolumesMoving() iter.Seq[*Volume] { return resolved(&v.t.moving, &v.t.volumes, "") }
+
 // Snapshot finds a volume snapshot by ID.
 func (v *View) Snapshot(id SnapshotID) (*VolumeSnapshot, bool) { return v.t.snapshots.Get(id) }
 

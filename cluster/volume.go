@@ -182,9 +182,7 @@ type VolumeSnapshot struct {
 	SizeGiB     int64             `json:"size_gib"`
 	Type        string            `json:"type"` // the volume's
 	Status      SnapshotStatus    `json:"status"`
-	Node        NodeID            `json:"node,omitempty"`   // that has or tends the file; "": there is none
-	Format      string            `json:"format,omitempty"` // of the file: raw or qcow2; "": it is not made yet
-	Remove      bool              `json:"remove,omitempty"` // as VolumeFile.Remove
+	File        SnapshotFile      `json:"file"`
 	Source      *VolumeSource     `json:"source,omitempty"` // of a volume that had no file
 	Bootable    bool              `json:"bootable,omitempty"`
 	Metadata    map[string]string `json:"metadata,omitempty"`
@@ -192,6 +190,13 @@ type VolumeSnapshot struct {
 	Secret      []byte            `json:"secret,omitempty"` // as the volume's
 	Fault       string            `json:"fault,omitempty"`
 	Times       VolumeTimes       `json:"times"`
+}
+
+// SnapshotFile is where a snapshot's bytes are.
+type SnapshotFile struct {
+	Node   NodeID `json:"node,omitempty"`   // that has or tends the file; "": there is none
+	Format string `json:"format,omitempty"` // of the file: raw or qcow2; "": it is not made yet
+	Remove bool   `json:"remove,omitempty"` // as VolumeFile.Remove
 }
 
 // Shared tells whether the snapshot's file is in the directory that nodes share.

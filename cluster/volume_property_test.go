@@ -56,7 +56,7 @@ func drawVolumeReport(t *rapid.T, v *View) Op {
 		r.Volumes = append(r.Volumes, one)
 	}
 	for s := range v.SnapshotsOn(node) {
-		one := SnapshotReport{ID: s.ID, Generation: s.Generation, Gone: s.Remove, Error: why}
+		one := SnapshotReport{ID: s.ID, Generation: s.Generation, Gone: s.File.Remove, Error: why}
 		if why == "" {
 			one.Format = "raw"
 		}
@@ -86,8 +86,8 @@ func volumeRoom(t *rapid.T, after *View, room map[NodeID]Resources) {
 	}
 	for s := range after.SnapshotsIn("") {
 		gib += s.SizeGiB
-		if s.Node != "" && s.Type != "shared" {
-			room[s.Node] = room[s.Node].Add(Resources{DiskGiB: s.SizeGiB})
+		if s.File.Node != "" && s.Type != "shared" {
+			room[s.File.Node] = room[s.File.Node].Add(Resources{DiskGiB: s.SizeGiB})
 		}
 	}
 	if u := after.Usage(home); u.Volumes != volumes || u.GiB != gib {

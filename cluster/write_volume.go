@@ -12,6 +12,7 @@ type volumeTables struct {
 	volumesIn   btree.Map[string, VolumeID] // project, newest first, ID; and the same under "" for all projects
 	volumesOn   btree.Map[string, VolumeID] // node, ID; those that no node has under ""
 	volumesOf   btree.Map[string, VolumeID] // instance, number of the attachment
+	moving      btree.Map[string, VolumeID] // instance, volume: of attachments that are not settled
 	snapshots   btree.Map[SnapshotID, *VolumeSnapshot]
 	snapshotsIn btree.Map[string, SnapshotID] // as volumesIn
 	snapshotsOn btree.Map[string, SnapshotID] // node, ID
@@ -23,6 +24,7 @@ func (c *volumeTables) share(t *volumeTables) {
 	c.volumesIn = *t.volumesIn.Copy()
 	c.volumesOn = *t.volumesOn.Copy()
 	c.volumesOf = *t.volumesOf.Copy()
+	c.moving = *t.moving.Copy()
 	c.snapshots = *t.snapshots.Copy()
 	c.snapshotsIn = *t.snapshotsIn.Copy()
 	c.snapshotsOn = *t.snapshotsOn.Copy()
@@ -56,6 +58,9 @@ func (s *State) putVolume(v *Volume) {
 	s.t.volumesOn.Set(key(string(v.File.Node), string(v.ID)), v.ID)
 	for i := range v.Attachments {
 		s.t.volumesOf.Set(attachmentKey(&v.Attachments[i]), v.ID)
+		if v.Attachments[i].State != Attached {
+			s.t.moving.Set(key(string(v.Attachments[i].Instance), string(v.ID)), v.ID)
+		}
 	}
 	s.use(v.Project, Usage{Volumes: 1, GiB: v.SizeGiB})
 	s.allocate(v.File.Node, v.taken())
@@ -72,6 +77,7 @@ func (s *State) unindexVolume(v *Volume) {
 	s.t.volumesOn.Delete(key(string(v.File.Node), string(v.ID)))
 	for i := range v.Attachments {
 		s.t.volumesOf.Delete(attachmentKey(&v.Attachments[i]))
+		s.t.moving.Delete(key(string(v.Attachments[i].Instance), string(v.ID)))
 	}
 	s.use(v.Project, Usage{Volumes: -1, GiB: -v.SizeGiB})
 	s.allocate(v.File.Node, Resources{}.Sub(v.taken()))
@@ -85,7 +91,7 @@ func (s *State) saveVolume(v *Volume) {
 
 // taken is the room that a snapshot takes on the node of its file.
 func (n *VolumeSnapshot) taken() Resources {
-	if n.Shared() || n.Node == "" {
+	if n.Shared() || n.File.Node == "" {
 		return Resources{}
 	}
 	return Resources{DiskGiB: n.SizeGiB}
@@ -98,20 +104,20 @@ func (s *State) putSnapshot(n *VolumeSnapshot) {
 	s.t.snapshots.Set(n.ID, n)
 	s.t.snapshotsIn.Set(bornKey(n.Project, n.Times.Created, string(n.ID)), n.ID)
 	s.t.snapshotsIn.Set(bornKey("", n.Times.Created, string(n.ID)), n.ID)
-	s.t.snapshotsOn.Set(key(string(n.Node), string(n.ID)), n.ID)
+	s.t.snapshotsOn.Set(key(string(n.File.Node), string(n.ID)), n.ID)
 	s.t.snapshotsOf.Set(key(string(n.Volume), string(n.ID)), n.ID)
 	s.use(n.Project, Usage{Snapshots: 1, GiB: n.SizeGiB})
-	s.allocate(n.Node, n.taken())
+	s.allocate(n.File.Node, n.taken())
 }
 
 func (s *State) dropSnapshot(n *VolumeSnapshot) {
 	s.t.snapshots.Delete(n.ID)
 	s.t.snapshotsIn.Delete(bornKey(n.Project, n.Times.Created, string(n.ID)))
 	s.t.snapshotsIn.Delete(bornKey("", n.Times.Created, string(n.ID)))
-	s.t.snapshotsOn.Delete(key(string(n.Node), string(n.ID)))
+	s.t.snapshotsOn.Delete(key(string(n.File.Node), string(n.ID)))
 	s.t.snapshotsOf.Delete(key(string(n.Volume), string(n.ID)))
 	s.use(n.Project, Usage{Snapshots: -1, GiB: -n.SizeGiB})
-	s.allocate(n.Node, Resources{}.Sub(n.taken()))
+	s.allocate(n.File.Node, Resources{}.Sub(n.taken()))
 }
 
 func (s *State) saveSnapshot(n *VolumeSnapshot) {

@@ -41,6 +41,7 @@ type Config struct {
 	Capacity   Ratios
 	Bridges    map[string]string // provider network label -> Linux bridge
 	Open       []string          // the labels among them that members may make networks on; others are the administrators'
+	SharedDir  string            // directory that other nodes have, too, for volumes of the shared types; "": none
 	APITLS     bool
 	TokenLife  time.Duration
 

@@ -208,6 +208,12 @@ func (s *imageStore) sweepOnce(ctx context.Context, view *cluster.View, grace ti
 			roots = append(roots, img.Root)
 		}
 	}
+	for v := range view.Volumes() {
+		roots = append(roots, rootsOf(v.Source)...)
+	}
+	for n := range view.SnapshotsIn("") {
+		roots = append(roots, rootsOf(n.Source)...)
+	}
 	swept, err := s.store.Sweep(ctx, roots, grace)
 	if err != nil || !settled(view, s.self) {
 		return swept, err
@@ -215,6 +221,14 @@ func (s *imageStore) sweepOnce(ctx context.Context, view *cluster.View, grace ti
 	bases, err := s.store.SweepBases(ctx, roots, grace)
 	s.blobs.forget()
 	return chunk.Swept{Files: swept.Files + bases.Files, Bytes: swept.Bytes + bases.Bytes}, err
+}
+
+// rootsOf is the blob that a volume begins as, if any: it may have no file of its own yet.
+func rootsOf(s *cluster.VolumeSource) []cluster.Hash {
+	if s == nil || s.Root.IsZero() {
+		return nil
+	}
+	return []cluster.Hash{s.Root}
 }
 
 // settled tells whether the state explains every disk on a node.

@@ -33,6 +33,7 @@ type inventory struct {
 	driver     virt.Driver
 	quarantine func() []string
 	advertise  func(virt.Host) // tells gossip what was found
+	shares     func() bool     // whether the directory for shared volumes is there
 	log        *slog.Logger
 }
 
@@ -88,6 +89,9 @@ func (i *inventory) observe(ctx context.Context, have *cluster.Node) *cluster.No
 	}
 	n.Capacity = i.capacity(host)
 	n.Host = facts(host)
+	if i.shares() {
+		n.Host.Traits = slices.Sorted(slices.Values(append(n.Host.Traits, cluster.TraitSharedVolumes)))
+	}
 	n.Host.Quarantine = orNil(listed(i.quarantine()))
 	n.Bridges, n.Host.Trouble = bridges(i.cfg.Bridges, host)
 	n.Open = orNil(i.cfg.Open)

@@ -21,6 +21,7 @@ import (
 	"github.com/kilonova/kilonova/raftfsm"
 	"github.com/kilonova/kilonova/virt"
 	"github.com/kilonova/kilonova/virt/image/chunk"
+	"github.com/kilonova/kilonova/virt/volume"
 )
 
 // errRemoved ends a node that was taken out of the cluster.
@@ -66,6 +67,7 @@ type host struct {
 	loop      *reconcile.Loop
 	inventory *inventory
 	consoles  *consoles
+	volumes   *volumes
 }
 
 // Run runs the node of an enrolled data directory until ctx ends, or until it cannot go on. Instances go on running.
@@ -211,10 +213,18 @@ func (n *node) openHost() error {
 	if h.driver, err = openDriver(n.cfg, n.dir, n.id.ClusterID, boot); err != nil {
 		return err
 	}
+	files, err := volume.Open(n.dir.path, n.cfg.SharedDir, n.id.ClusterID)
+	if err != nil {
+		return err
+	}
 	h.blobs = newBlobs(n.id.Node, h.store, n.wire.client, n.state.Local, n.cfg.Log)
 	h.images = newImageStore(h.blobs)
 	h.copies = &copies{self: n.id.Node, agreement: n.state, peers: n.wire.client, hints: n.members.hints, log: n.cfg.Log}
 	h.consoles = &consoles{self: n.id.Node, driver: h.driver, peers: n.wire.client}
+	h.volumes = newVolumes(volumes{
+		self: n.id.Node, store: files, cluster: n.state, driver: h.driver, images: h.blobs,
+		publish: publisher{h.images, h.copies}, log: n.cfg.Log,
+	})
 	h.loop = reconcile.New(reconcile.Config{
 		Node: n.id.Node, Cluster: n.state, Driver: h.driver, Images: h.blobs, Log: n.cfg.Log,
 		Starts: max(2, runtime.NumCPU()), Incarnation: boot, LastKnown: n.dir.lastIncarnation(),
@@ -226,6 +236,7 @@ func (n *node) openHost() error {
 	})
 	h.inventory = &inventory{
 		cfg: n.cfg, self: n.id.Node, agreement: n.state, driver: h.driver, quarantine: h.loop.Quarantined, log: n.cfg.Log,
+		shares:    files.Shares,
 		advertise: func(found virt.Host) { n.members.gossip.SetAdvert(n.advert(found)) },
 	}
 	return nil
@@ -268,6 +279,7 @@ func (n *node) run(ctx context.Context) error {
 	defer servers.close()
 	wg.Go(func() { n.host.loop.Run(ctx) })
 	wg.Go(func() { n.host.inventory.run(ctx) })
+	wg.Go(func() { n.host.volumes.run(ctx) })
 	wg.Go(func() { n.host.images.sweep(ctx, n.state.Read) })
 	wg.Go(func() { n.renew(ctx) })
 	wg.Go(func() { n.tendMemory(ctx) })
