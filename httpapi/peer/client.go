@@ -38,7 +38,7 @@ func NewClient(dial Dial) *Client {
 		},
 		MaxIdleConnsPerHost:   idleConns,
 		IdleConnTimeout:       time.Minute,
-		ResponseHeaderTimeout: 10 * time.Minute, // pulls are long; callers bring their own deadline
+		ResponseHeaderTimeout: 10 * time.Minute, // callers bring their own deadline, or are watched
 	}}}
 }
 
@@ -62,15 +62,6 @@ func (c *Client) Barrier(ctx context.Context, leader cluster.NodeID) (uint64, er
 	var res barrierResponse
 	err := c.call(ctx, http.MethodPost, leader, "/v1/barrier", nil, &res)
 	return res.Index, err
-}
-
-// Pull asks a node to fetch a blob from others, and waits until it has it.
-func (c *Client) Pull(ctx context.Context, node cluster.NodeID, root cluster.Hash, from []cluster.NodeID) error {
-	body, err := json.Marshal(pullRequest{from})
-	if err != nil {
-		return err
-	}
-	return c.call(ctx, http.MethodPost, node, "/v1/blobs/"+root.String()+"/pull", body, nil)
 }
 
 // Chunk opens a chunk of a blob on a node. The bytes are as the node sent them: verify.
@@ -99,11 +90,12 @@ func (c *Client) call(ctx context.Context, method string, node cluster.NodeID, p
 }
 
 func (c *Client) open(ctx context.Context, node cluster.NodeID, path string) (io.ReadCloser, error) {
+	watch, ctx := newWatch(ctx, node)
 	res, err := c.do(ctx, http.MethodGet, node, path, nil)
 	if err != nil {
-		return nil, err
+		return nil, watch.stop(err)
 	}
-	return res.Body, nil
+	return watch.over(res.Body), nil
 }
 
 // do sends a request and turns every status but 2xx into an error.

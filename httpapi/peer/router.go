@@ -104,28 +104,6 @@ func (s *server) chunk(w http.ResponseWriter, r *http.Request) {
 	s.stream(w, c)
 }
 
-type pullRequest struct {
-	From []cluster.NodeID `json:"from"`
-}
-
-func (s *server) pull(w http.ResponseWriter, r *http.Request) {
-	root, err := parseHash(chi.URLParam(r, "root"))
-	if err != nil {
-		fail(w, s.Log, err)
-		return
-	}
-	var req pullRequest
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequestBytes)).Decode(&req); err != nil {
-		fail(w, s.Log, cluster.Errorf(cluster.Invalid, "read the pull request: %v", err))
-		return
-	}
-	if err := s.Blobs.Pull(r.Context(), root, req.From); err != nil {
-		fail(w, s.Log, err)
-		return
-	}
-	w.WriteHeader(http.StatusNoContent)
-}
-
 func (s *server) console(w http.ResponseWriter, r *http.Request) {
 	limit, err := strconv.ParseInt(r.URL.Query().Get("max"), 10, 64)
 	if err != nil || limit < 0 {
