@@ -58,8 +58,9 @@ func rebootServer(c *call, in *cluster.Instance, raw json.RawMessage) error {
 	states, tasks := []cluster.VMState{cluster.VMActive}, []cluster.TaskState(nil)
 	kind := strings.ToUpper(body.Type)
 	if kind == "HARD" {
-		states = []cluster.VMState{cluster.VMActive, cluster.VMStopped, cluster.VMPaused, cluster.VMError}
-		tasks = []cluster.TaskState{cluster.TaskRebooting, cluster.TaskRebootHard}
+		states = []cluster.VMState{cluster.VMActive, cluster.VMStopped, cluster.VMPaused, cluster.VMSuspended, cluster.VMError}
+		tasks = []cluster.TaskState{cluster.TaskRebooting, cluster.TaskRebootHard, cluster.TaskSuspending, cluster.TaskResuming,
+			cluster.TaskUnpausing}
 	}
 	if err := c.allowedIn(in, "reboot", states, tasks...); err != nil {
 		return err

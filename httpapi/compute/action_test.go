@@ -38,13 +38,12 @@ func TestActions_BadAndUnsupportedOnesAreRefused(t *testing.T) {
 		"Invalid input for field/attribute type. Value: MEDIUM. 'MEDIUM' is not one of ['HARD', 'Hard', 'hard', 'SOFT', 'Soft', 'soft']")
 	l.act("demo", "", id, object{"reboot": object{}}).fails(400, "'type' is a required property")
 	l.act("demo", "", id, object{"reboot": nil}).fails(400, "None is not of type 'object'")
-	l.act("demo", "", id, object{"resize": object{"flavorRef": micro}}).fails(501, "The requested functionality is not supported: the action resize.")
+	l.act("demo", "", id, object{"addSecurityGroup": object{"name": "x"}}).fails(501, "The requested functionality is not supported: the action addSecurityGroup.")
 	l.act("demo", "", id, object{"os-getVNCConsole": object{"type": "novnc"}}).fails(400, "Unavailable console type novnc.")
 	l.golden("747-raw-getVNCConsole-mv2.6-404", l.act("demo", "2.6", id, object{"os-getVNCConsole": object{"type": "novnc"}}))
 	l.do("demo", "2.8", "POST", "/servers/"+string(id)+"/remote-consoles", object{"remote_console": object{"type": "novnc", "protocol": "vnc"}}).
 		fails(400, "Unavailable console type novnc.")
 	l.do("admin", "", "GET", "/servers/"+string(id)+"/diagnostics", nil).fails(501, "not supported")
-	l.act("admin", "", id, object{"migrate": nil}).fails(501, "not supported")
 }
 
 // A locked server changes for nobody but administrators. What an administrator locked, its owner cannot unlock.

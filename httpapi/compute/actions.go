@@ -22,7 +22,9 @@ type serverAction struct {
 // Kilonova does not have, in action_refused.go.
 var serverActions = func() map[string]serverAction {
 	all := map[string]serverAction{}
-	for _, some := range []map[string]serverAction{powerActions, lockActions, consoleActions, passwordActions, crashActions, stateActions, refusedActions} {
+	for _, some := range []map[string]serverAction{powerActions, suspendActions, lockActions, resizeActions, liveActions,
+		evacuateActions, rebuildActions, rescueActions, imageActions, shelveActions, deleteActions, adminActions, addressActions,
+		consoleActions, passwordActions, crashActions, refusedActions} {
 		for name, a := range some {
 			all[name] = a
 		}
@@ -77,13 +79,33 @@ func (c *call) actOnServer() error {
 		return err
 	}
 	if a.body != nil {
-		tree, err := schema.Parse(value)
-		if err != nil {
-			return bad("Malformed request body")
-		}
-		if wrong := schema.Wrap(name, a.body).Check(&schema.Object{Names: []string{name}, Values: map[string]any{name: tree}}); wrong != nil {
-			return bad("%s", wrong.Body())
+		if err := checkAction(name, value, a.body); err != nil {
+			return err
 		}
 	}
 	return a.do(c, in, value)
+}
+
+// decodeAction reads the value of an action that must be as the schema says.
+func decodeAction[T any](name string, raw json.RawMessage, s *schema.Schema) (T, error) {
+	var v T
+	if err := checkAction(name, raw, s); err != nil {
+		return v, err
+	}
+	if err := json.Unmarshal(raw, &v); err != nil {
+		return v, bad("Malformed request body")
+	}
+	return v, nil
+}
+
+// checkAction refuses the value of an action that is not as the schema says, in the words of Nova's validator.
+func checkAction(name string, raw json.RawMessage, s *schema.Schema) error {
+	tree, err := schema.Parse(raw)
+	if err != nil {
+		return bad("Malformed request body")
+	}
+	if wrong := schema.Wrap(name, s).Check(&schema.Object{Names: []string{name}, Values: map[string]any{name: tree}}); wrong != nil {
+		return bad("%s", wrong.Body())
+	}
+	return nil
 }

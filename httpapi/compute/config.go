@@ -39,6 +39,9 @@ type Config struct {
 	Now      func() time.Time // nil: time.Now
 	Log      *slog.Logger     // nil: slog's default
 
+	// DeferredDelete is how long a deleted server may be restored, as Nova's reclaim_instance_interval; 0: not at all.
+	DeferredDelete time.Duration
+
 	// ConsoleURL gives the address of a console on the node that has the given base URL; nil: consoles are not offered.
 	ConsoleURL func(base string, kind cluster.ConsoleKind, token string) string
 

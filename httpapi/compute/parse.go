@@ -14,6 +14,8 @@ func decodeBase64(s string) ([]byte, error) {
 	return base64.StdEncoding.DecodeString(strings.NewReplacer("\n", "", "\r", "").Replace(s))
 }
 
+func encodeBase64(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
+
 func isIP(s string, six bool) bool {
 	a, err := netip.ParseAddr(s)
 	return err == nil && a.Zone() == "" && a.Is6() == six

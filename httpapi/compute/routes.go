@@ -51,9 +51,9 @@ var serverPartRoutes = []route{
 	{get, "/servers/{server}/ips", "ips:index", reader, 0, never, (*call).listAddresses},
 	{get, "/servers/{server}/ips/{network}", "ips:show", reader, 0, never, (*call).showAddresses},
 	{get, "/servers/{server}/os-interface", "os-attach-interfaces:list", reader, 0, never, (*call).listInterfaces},
-	{post, "/servers/{server}/os-interface", "os-attach-interfaces:create", member, 0, never, unsupportedOfServer("attaching ports")},
+	{post, "/servers/{server}/os-interface", "os-attach-interfaces:create", member, 0, never, (*call).attachInterface},
 	{get, "/servers/{server}/os-interface/{port}", "os-attach-interfaces:show", reader, 0, never, (*call).showInterface},
-	{del, "/servers/{server}/os-interface/{port}", "os-attach-interfaces:delete", member, 0, never, unsupportedOfServer("detaching ports")},
+	{del, "/servers/{server}/os-interface/{port}", "os-attach-interfaces:delete", member, 0, never, (*call).detachInterface},
 	{get, "/servers/{server}/os-security-groups", "os-security-groups:list", reader, 0, never, (*call).listGroups},
 	{get, "/servers/{server}/os-volume_attachments", "os-volumes-attachments:index", reader, 0, never, emptyOfServer("volumeAttachments")},
 	{post, "/servers/{server}/os-volume_attachments", "os-volumes-attachments:create", member, 0, never, unsupportedOfServer("attaching volumes")},
@@ -62,8 +62,10 @@ var serverPartRoutes = []route{
 	{del, "/servers/{server}/os-volume_attachments/{volume}", "os-volumes-attachments:delete", member, 0, never, (*call).showVolume},
 	{get, "/servers/{server}/os-server-password", "os-server-password:show", reader, 0, never, (*call).showPassword},
 	{del, "/servers/{server}/os-server-password", "os-server-password:clear", member, 0, never, (*call).clearPassword},
-	{get, "/servers/{server}/migrations", "servers:migrations:index", admin, 23, never, emptyOfServer("migrations")},
+	{get, "/servers/{server}/migrations", "servers:migrations:index", admin, 23, never, (*call).listServerMigrations},
 	{get, "/servers/{server}/migrations/{migration}", "servers:migrations:show", admin, 23, never, (*call).showServerMigration},
+	{del, "/servers/{server}/migrations/{migration}", "servers:migrations:delete", admin, 24, never, (*call).abortMigration},
+	{post, "/servers/{server}/migrations/{migration}/action", "servers:migrations:force_complete", admin, 22, never, (*call).actOnMigration},
 }
 
 var flavorRoutes = []route{
@@ -134,5 +136,5 @@ var otherRoutes = []route{
 	{post, "/os-server-groups", "os-server-groups:create", member, 0, never, refuse("server groups")},
 	{get, "/os-server-groups/{group}", "os-server-groups:show", reader, 0, never, (*call).showServerGroup},
 	{del, "/os-server-groups/{group}", "os-server-groups:delete", member, 0, never, (*call).showServerGroup},
-	{get, "/os-migrations", "os-migrations:index", admin, 0, never, empty("migrations")},
+	{get, "/os-migrations", "os-migrations:index", admin, 0, never, (*call).listMigrations},
 }

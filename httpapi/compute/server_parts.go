@@ -92,11 +92,3 @@ func (c *call) clearPassword() error {
 func (c *call) showServerGroup() error {
 	return notFound("Instance group %s could not be found.", c.param("group"))
 }
-
-func (c *call) showServerMigration() error {
-	in, err := c.server()
-	if err != nil {
-		return err
-	}
-	return notFound("Migration %s for server %s could not be found.", c.param("migration"), in.ID)
-}

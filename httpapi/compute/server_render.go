@@ -31,8 +31,9 @@ type nodeFacts struct {
 
 // extent is how much of a server is written.
 type extent struct {
-	list    bool // one of a listing
-	summary bool // the short form that PUT had before 2.75
+	list    bool          // one of a listing
+	summary bool          // the short form that PUT had before 2.75
+	more    func(*writer) // writes what else belongs to it; nil: nothing
 }
 
 func (c *call) newRenderer() *renderer {
@@ -76,6 +77,9 @@ func (p *renderer) server(j *writer, in *cluster.Instance, e extent) {
 		p.extended(j, in)
 	}
 	p.versioned(j, in, e)
+	if e.more != nil {
+		e.more(j)
+	}
 	j.close('}')
 }
 

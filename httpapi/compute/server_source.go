@@ -37,54 +37,68 @@ func (o *order) chooseImage() error {
 	if o.want.Image == "" {
 		return bad("Missing imageRef attribute")
 	}
-	id, ok := rest.CanonicalUUID(o.want.Image)
-	if !ok {
-		return bad("Invalid imageRef provided.")
+	image, boot, err := o.bootImage(o.want.Image)
+	if err != nil {
+		return err
 	}
-	image, ok := o.view.Image(cluster.ImageID(id))
-	if !ok || !o.seesImage(image) {
-		return errNoImage
+	boot.ConfigDrv = o.spec.Boot.ConfigDrv
+	o.image, o.spec.Image, o.spec.Boot = image, image.ID, boot
+	return nil
+}
+
+// bootImage finds an image that servers can boot from, and what it says about how.
+func (c *call) bootImage(imageRef string) (*cluster.Image, cluster.BootSource, error) {
+	var b cluster.BootSource
+	id, ok := rest.CanonicalUUID(imageRef)
+	if !ok {
+		return nil, b, bad("Invalid imageRef provided.")
+	}
+	image, ok := c.view.Image(cluster.ImageID(id))
+	if !ok || !c.seesImage(image) {
+		return nil, b, errNoImage
 	}
 	if image.Status != cluster.ImageActive || image.Data == nil {
-		return bad("Image %s is not active.", image.ID)
+		return nil, b, bad("Image %s is not active.", image.ID)
 	}
 	if !slices.Contains(bootableFormats, image.Format.Disk) {
-		return bad("Image %s is unacceptable: servers do not boot from the format %s. Convert it to qcow2 or raw with qemu-img.",
+		return nil, b, bad("Image %s is unacceptable: servers do not boot from the format %s. Convert it to qcow2 or raw with qemu-img.",
 			image.ID, image.Format.Disk)
 	}
-	o.image, o.spec.Image = image, image.ID
-	b := &o.spec.Boot
 	b.Properties, b.MinDiskGiB = maps.Clone(image.Properties), image.Format.MinDiskGiB
 	for name, to := range map[string]*cluster.ImageID{"kernel_id": &b.Kernel, "ramdisk_id": &b.Ramdisk} {
 		ref := image.Properties[name]
 		if ref == "" {
 			continue
 		}
-		part, ok := o.view.Image(cluster.ImageID(ref))
-		if !ok || !o.seesImage(part) || part.Status != cluster.ImageActive {
-			return bad("Image %s cannot boot: its %s names image %s, which cannot be used.", image.ID, name, ref)
+		part, ok := c.view.Image(cluster.ImageID(ref))
+		if !ok || !c.seesImage(part) || part.Status != cluster.ImageActive {
+			return nil, b, bad("Image %s cannot boot: its %s names image %s, which cannot be used.", image.ID, name, ref)
 		}
 		*to = part.ID
 	}
-	return nil
+	return image, b, nil
 }
 
 // chooseFlavor takes over the flavor, once the image fits it.
 func (o *order) chooseFlavor() error {
-	id := lastPart(string(o.want.Flavor))
-	f, ok := o.view.Flavor(cluster.FlavorID(id))
-	if !ok || !o.seesFlavor(f) || f.Disabled {
-		return bad("Flavor %s could not be found.", id)
+	f, err := o.usableFlavor(string(o.want.Flavor))
+	if err != nil {
+		return err
 	}
 	o.spec.Flavor = *f.Clone()
-	if f.MemoryMiB < o.image.Format.MinRAMMiB {
+	return fits(f, o.image)
+}
+
+// fits refuses an image that a flavor is too small for.
+func fits(f *cluster.Flavor, image *cluster.Image) error {
+	if f.MemoryMiB < image.Format.MinRAMMiB {
 		return bad("Flavor's memory is too small for requested image.")
 	}
 	if f.DiskGiB == 0 {
 		return nil // the root disk is as large as the image
 	}
-	size, have := max(o.image.Data.Size, o.image.Data.VirtualSize), f.DiskGiB*gib
-	switch least := o.image.Format.MinDiskGiB * gib; {
+	size, have := max(image.Data.Size, image.Data.VirtualSize), f.DiskGiB*gib
+	switch least := image.Format.MinDiskGiB * gib; {
 	case have < size:
 		return bad("Flavor's disk is too small for requested image. Flavor disk is %d bytes, image is %d bytes.", have, size)
 	case have < least:

@@ -12,27 +12,36 @@ func statusOf(in *cluster.Instance) string {
 	if in.Deleted {
 		return "DELETED"
 	}
-	switch in.Status.VM {
-	case cluster.VMActive:
-		switch in.Status.Task {
-		case cluster.TaskRebooting:
-			return "REBOOT"
-		case cluster.TaskRebootHard:
-			return "HARD_REBOOT"
-		}
-		return "ACTIVE"
-	case cluster.VMBuilding:
-		return "BUILD"
-	case cluster.VMStopped:
-		return "SHUTOFF"
-	case cluster.VMPaused:
-		return "PAUSED"
-	case cluster.VMError:
-		return "ERROR"
-	case cluster.VMDeleted:
-		return "DELETED"
+	if s, ok := taskStatuses[in.Status.VM][in.Status.Task]; ok {
+		return s
+	}
+	if s, ok := vmStatuses[in.Status.VM]; ok {
+		return s
 	}
 	return "UNKNOWN"
+}
+
+// vmStatuses is the status of each vm_state while no task changes it.
+var vmStatuses = map[cluster.VMState]string{
+	cluster.VMActive: "ACTIVE", cluster.VMBuilding: "BUILD", cluster.VMStopped: "SHUTOFF", cluster.VMPaused: "PAUSED",
+	cluster.VMSuspended: "SUSPENDED", cluster.VMRescued: "RESCUE", cluster.VMResized: "VERIFY_RESIZE", cluster.VMShelved: "SHELVED",
+	cluster.VMOffloaded: "SHELVED_OFFLOADED", cluster.VMSoftDeleted: "SOFT_DELETED", cluster.VMError: "ERROR", cluster.VMDeleted: "DELETED",
+}
+
+// taskStatuses are the statuses of a vm_state while something is under way.
+var taskStatuses = map[cluster.VMState]map[cluster.TaskState]string{
+	cluster.VMActive: {
+		cluster.TaskRebooting: "REBOOT", cluster.TaskRebootHard: "HARD_REBOOT", cluster.TaskRebuilding: "REBUILD",
+		cluster.TaskMigrating: "MIGRATING", cluster.TaskResizePrep: "RESIZE", cluster.TaskResizeMoving: "RESIZE",
+		cluster.TaskResizeFinish: "RESIZE",
+	},
+	cluster.VMStopped: {
+		cluster.TaskRebuilding: "REBUILD", cluster.TaskResizePrep: "RESIZE", cluster.TaskResizeMoving: "RESIZE",
+		cluster.TaskResizeFinish: "RESIZE",
+	},
+	cluster.VMResized: {cluster.TaskResizeRevert: "REVERT_RESIZE"},
+	cluster.VMPaused:  {cluster.TaskMigrating: "MIGRATING"},
+	cluster.VMError:   {cluster.TaskRebuilding: "REBUILD"},
 }
 
 // knownStatuses are the statuses that Nova has; a filter for any other finds nothing.

@@ -53,13 +53,7 @@ func (c *call) updateServer() error {
 		}
 		op := &cluster.UpdateInstance{Name: b.Name, Hostname: b.Hostname, DiskConfig: b.DiskConfig, Description: b.Description.to}
 		if b.IPv4 != nil || b.IPv6 != nil {
-			access := in.Spec.Access
-			for i, a := range []*string{b.IPv4, b.IPv6} {
-				if a != nil {
-					access[i] = canonicalIP(*a)
-				}
-			}
-			op.Access = &access
+			op.Access = newAccess(in.Spec.Access, b.IPv4, b.IPv6)
 		}
 		return op, nil
 	})
@@ -85,14 +79,18 @@ func (o *optionalText) UnmarshalJSON(b []byte) error {
 }
 
 func (c *call) deleteServer() error {
-	if err := c.destroy(); err != nil {
+	reclaim := cluster.Time(0)
+	if c.DeferredDelete > 0 {
+		reclaim = cluster.At(c.Now().Add(c.DeferredDelete))
+	}
+	if err := c.destroy(reclaim); err != nil {
 		return err
 	}
 	return c.done(http.StatusNoContent)
 }
 
-// destroy asks for the server that the path names to go.
-func (c *call) destroy() error {
+// destroy asks for the server that the path names to go; with a time, softly until then.
+func (c *call) destroy(reclaim cluster.Time) error {
 	in, err := c.server()
 	if err != nil {
 		return c.unlessRepeated(err)
@@ -100,7 +98,8 @@ func (c *call) destroy() error {
 	if err := c.unlocked(in); err != nil {
 		return err
 	}
-	_, err = c.change(&cluster.DeleteInstance{ID: in.ID, Request: c.caller.RequestID, User: c.caller.User.ID, Project: c.caller.ProjectID()})
+	_, err = c.change(&cluster.DeleteInstance{ID: in.ID, Request: c.caller.RequestID, User: c.caller.User.ID, Project: c.caller.ProjectID(),
+		Reclaim: reclaim})
 	return err
 }
 
