@@ -43,6 +43,42 @@ type Backend struct {
 	// Hang makes the hypervisor accept calls and never answer, until resume is called. Nil: it cannot hang.
 	Hang func(t *testing.T) (resume func())
 
+	// What follows says what the backend has beyond that. Zero: nothing, and the stories about it are skipped.
+
+	// Saves says that memory can be saved, and Hotplug that devices come and go while a guest runs.
+	Saves, Hotplug bool
+
+	// Files says that the guests' disks are real ones, or records of them, that grow and that there can be several of.
+	Files bool
+
+	// Inside says that one can look into running guests. They run no agent.
+	Inside bool
+
+	// Consoles are those that Dial connects to. What it connects to talks first.
+	Consoles []virt.ConsoleKind
+
+	// Volume gives a new volume that can be attached, and NIC a new card.
+	Volume func(t *testing.T) virt.Disk
+	NIC    func(t *testing.T) virt.NIC
+
+	// Memory gives a fingerprint of what a running guest remembers: the same as long as it lives in the same boot,
+	// wherever it was moved to, and another one in another boot.
+	Memory func(t *testing.T, id cluster.InstanceID) string
+
+	// Epochs gives the epochs for which the instance has disks, ascending.
+	Epochs func(t *testing.T, id cluster.InstanceID) []uint64
+
+	// Mark writes something onto the root disk of a guest that is off, which is off again afterwards, and tells what.
+	// Marked tells whether it stands on the disk in the qcow2 image at path.
+	Mark   func(t *testing.T, id cluster.InstanceID) string
+	Marked func(t *testing.T, path, mark string) bool
+
+	// Peer opens the driver of a second host. The base image of Guest stands there in the same place.
+	Peer func(t *testing.T) virt.Driver
+
+	// Connect fills in the landing's end points, through which Driver reaches the peer for a live migration.
+	Connect func(t *testing.T, peer virt.Driver, l *virt.Landing)
+
 	// Prints is text that the guest writes to its serial port soon after it starts; "": it has none.
 	Prints string
 }

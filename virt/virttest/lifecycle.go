@@ -3,6 +3,7 @@ package virttest
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
 
@@ -228,6 +229,12 @@ func hostileIDs(s *story) {
 			"start":        s.Driver.Start(s.ctx, id),
 			"stop":         s.Driver.Stop(s.ctx, id, virt.Destroy),
 			"remove disks": s.Driver.RemoveDisks(s.ctx, id, virt.AllEpochs, 0),
+			"pause":        s.Driver.Pause(s.ctx, id),
+			"save":         s.Driver.Save(s.ctx, id),
+			"stamp":        s.Driver.Stamp(s.ctx, g.Stamp),
+			"capture":      s.Driver.Capture(s.ctx, id, virt.DiskRoot, filepath.Join(s.TempDir(), "x"), false, nil),
+			"detach":       s.Driver.DetachDisk(s.ctx, id, "v1"),
+			"import":       s.Driver.Import(s.ctx, id, 1, virt.ExportedDisk{ID: virt.DiskRoot, Format: "raw"}, g.Root, 0),
 		} {
 			if err == nil {
 				s.Errorf("%s %q: was accepted", act, id)
