@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -44,6 +45,8 @@ func (s *settings) addFlags(cmd *cobra.Command) {
 	f.StringVar(&s.cfg.Zone, "zone", s.cfg.Zone, "availability zone")
 	f.StringVar(&s.voter, "voter", "auto", "part in the agreement: auto, never or prefer")
 	f.StringVar(&s.apiTLS, "api-tls", "on", "HTTPS on the API: on, or off for loopback addresses")
+	f.DurationVar(&s.cfg.Lifecycle.ResizeConfirm, "resize-confirm", 0, "how long after a resize or a migration it is confirmed by itself; 0: never")
+	f.DurationVar(&s.cfg.Lifecycle.DeferredDelete, "deferred-delete", 0, "how long a deleted server may be restored; 0: not at all")
 	f.DurationVar(&s.cfg.TokenLife, "token-life", s.cfg.TokenLife, "how long API tokens last")
 	f.Uint64Var(&s.cfg.SnapshotEvery, "snapshot-entries", 0, "entries of the log from one snapshot of the state to the next (default 8192)")
 	f.StringVar(&s.logLevel, "log-level", "info", "debug, info, warn or error")
@@ -117,11 +120,14 @@ func parseBridges(pairs []string) (bridges map[string]string, open []string, err
 	return bridges, open, nil
 }
 
+// configSetting names the configuration file. It is remembered, and only a flag or a variable names another.
+const configSetting = "config"
+
 // notSettings are flags that neither a variable nor the file sets.
 var notSettings = []string{"config", "help", "enrol-only"}
 
 // notRemembered are flags that say whom this one call is for, or that the node's identity holds.
-var notRemembered = []string{"config", "data-dir", "bind", "name", "token", "help", "enrol-only"}
+var notRemembered = []string{"data-dir", "bind", "name", "token", "help", "enrol-only"}
 
 // remember keeps the settings that were given as flags, beside those of earlier calls.
 func remember(flags *pflag.FlagSet, given []string) error {
@@ -138,9 +144,14 @@ func remember(flags *pflag.FlagSet, given []string) error {
 	}
 	for _, name := range given {
 		f := flags.Lookup(name)
-		if many, ok := f.Value.(pflag.SliceValue); ok {
+		switch many, ok := f.Value.(pflag.SliceValue); {
+		case ok:
 			kept[name] = many.GetSlice()
-		} else {
+		case name == configSetting: // the next command is called from elsewhere
+			if kept[name], err = filepath.Abs(f.Value.String()); err != nil {
+				return fmt.Errorf("remember the configuration file: %w", err)
+			}
+		default:
 			kept[name] = f.Value.String()
 		}
 	}
@@ -164,7 +175,17 @@ func given(flags *pflag.FlagSet) []string {
 
 // fill sets the flags that were not given: from the environment, then from the configuration file, then from what is remembered.
 func fill(flags *pflag.FlagSet) error {
-	file, err := readConfigFile(configPath(flags))
+	path, named := configPath(flags)
+	if !named {
+		remembered, err := rememberedConfig(flags)
+		if err != nil {
+			return err
+		}
+		if remembered != "" {
+			path, named = remembered, true
+		}
+	}
+	file, err := readConfigFile(path, named)
 	if err != nil {
 		return err
 	}
@@ -178,7 +199,22 @@ func fill(flags *pflag.FlagSet) error {
 	if err != nil {
 		return err
 	}
+	delete(kept, configSetting)
 	return fillFrom(flags, kept, "remembered settings", false)
+}
+
+// rememberedConfig is the configuration file that was named when this machine was enrolled; "": none, or it is not for us to read.
+func rememberedConfig(flags *pflag.FlagSet) (string, error) {
+	dir, err := dataDir(flags)
+	if err != nil {
+		return "", err
+	}
+	kept, err := readConfigFile(node.RememberedSettings(dir), false)
+	if errors.Is(err, os.ErrPermission) {
+		return "", nil
+	}
+	path, _ := kept[configSetting].(string)
+	return path, err
 }
 
 // fillFrom sets the flags that were not set yet, from the environment if that is asked for, and then from a file.

@@ -44,6 +44,7 @@ type Config struct {
 	SharedDir  string            // directory that other nodes have, too, for volumes of the shared types; "": none
 	APITLS     bool
 	TokenLife  time.Duration
+	Lifecycle  Lifecycle
 
 	SnapshotEvery uint64 // entries of the log from one snapshot of the state to the next; 0: raftfsm's default
 	Log           *slog.Logger
@@ -120,6 +121,9 @@ func (c *Config) Validate() error {
 	case cluster.VoterAuto, cluster.VoterNever, cluster.VoterPrefer:
 	default:
 		return fmt.Errorf("--voter %q is not auto, never or prefer", c.Voter)
+	}
+	if c.Lifecycle.ResizeConfirm < 0 || c.Lifecycle.DeferredDelete < 0 {
+		return errors.New("--resize-confirm and --deferred-delete must not be below 0")
 	}
 	if c.TokenLife <= 0 {
 		return errors.New("--token-life must be above 0")

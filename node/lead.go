@@ -19,6 +19,7 @@ const (
 	leadPause    = 10 * time.Millisecond
 	forgetAfter  = 30 * time.Second
 	changeMember = 5 * time.Second
+	reclaimEvery = 10 * time.Second
 	placeAtOnce  = 128 // proposals under way
 )
 
@@ -29,8 +30,10 @@ type leader struct {
 	self      cluster.NodeID
 	chooser   *chooser
 	hints     func() map[cluster.NodeID]placement.Hint
+	lifecycle Lifecycle
 	log       *slog.Logger
 	refused   patience
+	reclaimed time.Time // when reclaim looked last
 }
 
 // ledger is the leader's replica, as the loops use it.
@@ -50,7 +53,9 @@ func (l *leader) lead(ctx context.Context) {
 		l.chooser.hint()
 		l.members(ctx, view)
 		l.placeWaiting(ctx, view)
+		l.moves(ctx, view)
 		l.forget(ctx, view)
+		l.reclaim(ctx, view)
 		l.refused.tidy()
 		if !pause(ctx, leadPause) {
 			break

@@ -254,6 +254,7 @@ func (n *node) lead(ctx context.Context) {
 	wg.Go(func() { n.host.copies.run(ctx) })
 	l := &leader{
 		agreement: n.state.raft, self: n.id.Node, chooser: n.state.chooser, hints: n.members.hints, log: n.cfg.Log,
+		lifecycle: n.cfg.Lifecycle,
 	}
 	l.lead(ctx)
 }

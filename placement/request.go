@@ -74,7 +74,11 @@ func ForInstance(v *cluster.View, in *cluster.Instance) Request {
 			networks = append(networks, p.Network)
 		}
 	}
-	r := NewRequest(&in.Spec, labelsOf(v, networks), holdersOf(v, in.Spec.Image)).withVolumes(v, v.VolumeNeeds(in.ID))
+	spec := in.Spec
+	if in.Mode.Host != "" { // it comes back from being shelved, to where the operator wants it
+		spec.Scheduling.Host = in.Mode.Host
+	}
+	r := NewRequest(&spec, labelsOf(v, networks), holdersOf(v, in.Spec.Image)).withVolumes(v, v.VolumeNeeds(in.ID))
 	r.Instance, r.wishes = in.ID, wishesOf(v, in)
 	return r
 }

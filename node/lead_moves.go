@@ -1,0 +1,101 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/placement"
+)
+
+// copyGivenUp is how long the destination of a move may be silent before the instance goes back to what it was. Nothing
+// runs at the destination yet, so going back is safe.
+const copyGivenUp = time.Minute
+
+// Lifecycle is how long the cluster waits before it does by itself what a user left open.
+type Lifecycle struct {
+	ResizeConfirm  time.Duration // a resize is confirmed after it; 0: never, Nova's resize_confirm_window
+	DeferredDelete time.Duration // a deleted instance may be restored until then; 0: not at all, Nova's reclaim_instance_interval
+}
+
+// moves brings on what waits for the leader in the operations under way.
+func (l *leader) moves(ctx context.Context, view *cluster.View) {
+	for in := range view.UnderWay() {
+		if ctx.Err() != nil {
+			return
+		}
+		switch in.Op.Step {
+		case cluster.StepPlacing:
+			l.placeMove(ctx, in)
+		case cluster.StepCopying:
+			l.giveUpCopy(ctx, in)
+		case cluster.StepWaiting:
+			l.confirm(ctx, in)
+		}
+	}
+}
+
+func (l *leader) placeMove(ctx context.Context, in *cluster.Instance) {
+	l.patiently(ctx, "find a destination for instance "+string(in.ID), func() error {
+		op, release := l.chooser.placeMove(in)
+		defer release()
+		return l.propose(ctx, op)
+	})
+}
+
+// giveUpCopy ends a move whose destination is gone before it has anything that runs.
+func (l *leader) giveUpCopy(ctx context.Context, in *cluster.Instance) {
+	h := l.hints()[in.Op.Move.To]
+	if !h.Silent || h.SilentFor < copyGivenUp {
+		return
+	}
+	l.patiently(ctx, "end the move to a silent node of instance "+string(in.ID), func() error {
+		return l.propose(ctx, &cluster.AdvanceOperation{Node: in.Op.Move.To, ID: in.ID, Operation: in.Op.ID, Step: in.Op.Step,
+			Error: "The destination does not answer any more."})
+	})
+}
+
+// confirm ends a move that its user did not decide about in time.
+func (l *leader) confirm(ctx context.Context, in *cluster.Instance) {
+	if window := l.lifecycle.ResizeConfirm; window <= 0 || time.Since(in.Op.Stepped.Std()) < window {
+		return
+	}
+	l.patiently(ctx, "confirm the move of instance "+string(in.ID), func() error {
+		return l.propose(ctx, &cluster.EndMove{ID: in.ID, Operation: in.Op.ID, By: cluster.By{User: in.User, Project: in.Project}})
+	})
+}
+
+// reclaim deletes for good what was deleted softly long enough ago. It looks at every instance, so not at each change.
+func (l *leader) reclaim(ctx context.Context, view *cluster.View) {
+	if time.Since(l.reclaimed) < reclaimEvery {
+		return
+	}
+	l.reclaimed = time.Now()
+	now := cluster.At(l.reclaimed)
+	for in := range view.Instances() {
+		if in.Mode.Reclaim == 0 || in.Mode.Reclaim > now || in.Wanted == cluster.WantDeleted {
+			continue
+		}
+		l.patiently(ctx, "reclaim instance "+string(in.ID), func() error {
+			return l.propose(ctx, &cluster.DeleteInstance{ID: in.ID, User: in.User, Project: in.Project})
+		})
+	}
+}
+
+// placeMove chooses the destination of a move: another node, or, for a resize that fits on no other, the same.
+func (c *chooser) placeMove(in *cluster.Instance) (op *cluster.PlaceMove, release func()) {
+	c.hint()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	view, m := c.refresh(), in.Op.Move
+	requests := []placement.Request{placement.ForMove(view, in, &m.Flavor, []cluster.NodeID{m.From}, m.Host, m.Forced)}
+	decisions := c.decide(requests)
+	if decisions[0].Node == "" && in.Op.Kind == cluster.OpResize && m.Host == "" {
+		requests[0] = placement.ForMove(view, in, &m.Flavor, nil, "", false)
+		if stay := c.decide(requests); stay[0].Node != "" {
+			decisions = stay
+		}
+	}
+	return &cluster.PlaceMove{ID: in.ID, Operation: in.Op.ID, Node: decisions[0].Node, Explanation: decisions[0].Explanation},
+		c.releaser(requests, decisions)
+}
