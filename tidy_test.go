@@ -98,7 +98,7 @@ var layers = map[string][]string{
 }
 
 // testsMayAlso are imports of tests alone: suites and in-memory twins.
-var testsMayAlso = []string{"httpapi", "httpapi/rest/resttest", "virt/virttest", "raftfsm/rafttest", "gossip/gossiptest", "e2e/lab", "httpapi/identity"}
+var testsMayAlso = []string{"httpapi", "httpapi/rest/resttest", "virt/virttest", "raftfsm/rafttest", "gossip/gossiptest", "e2e/lab", "e2e/guest", "httpapi/identity"}
 
 func TestImports_ArrowsPointDown(t *testing.T) {
 	for _, s := range sources(t) {

@@ -110,6 +110,11 @@ func (d *Driver) removeDisks(ctx context.Context, id cluster.InstanceID, through
 	if err != nil {
 		return err
 	}
+	if _, stamp, err := d.findStamped(ctx, id); err == nil {
+		if err := at.adopt(stamp.Epoch); err != nil {
+			return err
+		}
+	}
 	epochs, err := at.epochs()
 	if err != nil {
 		return err
