@@ -218,6 +218,52 @@ func TestSettings_GivenToInitHoldForRun(t *testing.T) {
 	expect("a variable", "zone: c\n", nil, "d", map[string]string{"lan": "br7"})
 }
 
+// TestSettings_FileNamedToInitHoldsForRun names a file by a relative path when the node is enrolled. It is the file of "node run", too,
+// called from elsewhere and without being named; another one that is named goes before it, and without the file nothing is guessed.
+func TestSettings_FileNamedToInitHoldsForRun(t *testing.T) {
+	dir, here := t.TempDir(), t.TempDir()
+	t.Setenv("KILONOVA_CONFIG", "")
+	for path, text := range map[string]string{filepath.Join(dir, "node.json"): "{}", filepath.Join(here, "mine.yaml"): "zone: a\n", filepath.Join(here, "other.yaml"): "zone: b\n"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	call := func(args ...string) (node.Config, error) {
+		t.Helper()
+		var s settings
+		cmd := &cobra.Command{Use: "run"}
+		s.addFlags(cmd)
+		if err := cmd.ParseFlags(append(args, "--data-dir", dir)); err != nil {
+			t.Fatal(err)
+		}
+		flags := given(cmd.Flags())
+		cfg, err := s.config(cmd)
+		if err == nil && len(args) > 0 {
+			err = remember(cmd.Flags(), flags)
+		}
+		return cfg, err
+	}
+	t.Chdir(here)
+	if cfg, err := call("--config", "mine.yaml"); err != nil || cfg.Zone != "a" {
+		t.Fatalf("enrolled in zone %q, %v", cfg.Zone, err)
+	}
+	t.Chdir(dir)
+	if cfg, err := call(); err != nil || cfg.Zone != "a" {
+		t.Errorf("it runs in zone %q, %v", cfg.Zone, err)
+	}
+	t.Setenv("KILONOVA_CONFIG", filepath.Join(here, "other.yaml"))
+	if cfg, err := call(); err != nil || cfg.Zone != "b" {
+		t.Errorf("with another file it runs in zone %q, %v", cfg.Zone, err)
+	}
+	t.Setenv("KILONOVA_CONFIG", "")
+	if err := os.Remove(filepath.Join(here, "mine.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := call(); err == nil || !strings.Contains(err.Error(), "mine.yaml") {
+		t.Errorf("without its file: %v", err)
+	}
+}
+
 // TestSettings_NamedFileHasToExist names a file that is not there. Only the default one may be missing.
 func TestSettings_NamedFileHasToExist(t *testing.T) {
 	t.Setenv("KILONOVA_CONFIG", filepath.Join(t.TempDir(), "nope.yaml"))
