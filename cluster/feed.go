@@ -53,7 +53,11 @@ func (s *State) forgetFeed() {
 // InstancesChanged yields the instances whose record or tombstone was written after the view at index since, so that who has looked at
 // that view need not look at all instances again. An instance may come more than once, and may be gone. ok is false when the view
 // does not remember so far back.
-func (v *View) InstancesChanged(since uint64) (ids iter.Seq[InstanceID], ok bool) { return v.t.feed.after(since) }
+func (v *View) InstancesChanged(since uint64) (ids iter.Seq[InstanceID], ok bool) {
+	return v.t.feed.after(since)
+}
 
 // NodesChanged does the same for nodes: those whose record, or what is allocated of them, was written.
-func (v *View) NodesChanged(since uint64) (ids iter.Seq[NodeID], ok bool) { return v.t.nodeFeed.after(since) }
+func (v *View) NodesChanged(since uint64) (ids iter.Seq[NodeID], ok bool) {
+	return v.t.nodeFeed.after(since)
+}
