@@ -24,7 +24,7 @@ func newServerCommand() *cobra.Command {
 	}
 	f.add(cmd)
 	cmd.AddCommand(newServerCreateCommand(f), newServerListCommand(f), newServerShowCommand(f), newServerDeleteCommand(f),
-		newConsoleLogCommand(f), newServerRebootCommand(f),
+		newConsoleLogCommand(f), newServerConsoleCommand(f), newServerRebootCommand(f),
 		newServerPowerCommand(f, "start", "Start servers that are shut off", "ACTIVE",
 			func(ctx context.Context, s *gophercloud.ServiceClient, id string) error {
 				return servers.Start(ctx, s, id).ExtractErr()
