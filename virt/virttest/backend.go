@@ -45,17 +45,7 @@ type Backend struct {
 
 	// What follows says what the backend has beyond that. Zero: nothing, and the stories about it are skipped.
 
-	// Saves says that memory can be saved, and Hotplug that devices come and go while a guest runs.
-	Saves, Hotplug bool
-
-	// Files says that the guests' disks are real ones, or records of them, that grow and that there can be several of.
-	Files bool
-
-	// Inside says that one can look into running guests. They run no agent.
-	Inside bool
-
-	// Consoles are those that Dial connects to. What it connects to talks first.
-	Consoles []virt.ConsoleKind
+	Has Abilities
 
 	// Volume gives a new volume that can be attached, and NIC a new card.
 	Volume func(t *testing.T) virt.Disk
@@ -81,6 +71,17 @@ type Backend struct {
 
 	// Prints is text that the guest writes to its serial port soon after it starts; "": it has none.
 	Prints string
+}
+
+// Abilities are what a backend can do that another may lack.
+type Abilities struct {
+	Saves   bool // it saves memory
+	Hotplug bool // devices come and go while a guest runs
+	Files   bool // the guests' disks are real ones, or records of them: they grow, and there can be several
+	Inside  bool // one can look into running guests; they run no agent
+
+	// Consoles are those that Dial connects to. What it connects to talks first.
+	Consoles []virt.ConsoleKind
 }
 
 // Setup makes a fresh backend for one story.

@@ -9,7 +9,7 @@ import (
 	"github.com/kilonova/kilonova/virt"
 )
 
-// attached builds a guest, and starts it if it is to run.
+// attachable builds a guest, and starts it if it is to run.
 func (s *story) attachable(running bool) cluster.InstanceID {
 	s.Helper()
 	if running {
@@ -23,12 +23,12 @@ func (s *story) attachable(running bool) cluster.InstanceID {
 // eachWay tells a story for a guest that is off and for one that runs.
 func eachWay(s *story, tell func(running bool)) {
 	tell(false)
-	if s.Hotplug {
+	if s.Has.Hotplug {
 		tell(true)
 	}
 }
 
-// disks waits until the domain has these volumes.
+// disks fails the story unless the domain has these volumes.
 func (s *story) disks(id cluster.InstanceID, want ...virt.Disk) {
 	s.Helper()
 	var ids []string
@@ -116,7 +116,7 @@ func attachDiskRefuses(s *story) {
 	s.must("detach what is not there", s.Driver.DetachDisk(s.ctx, id, vol.ID))
 }
 
-// cards waits until the domain has the cards.
+// cards fails the story unless the domain has these cards.
 func (s *story) cards(id cluster.InstanceID, want ...string) {
 	s.Helper()
 	slices.Sort(want)
@@ -153,7 +153,7 @@ func attachNIC(s *story) {
 
 // A volume was extended under a guest; the same order comes again. Nothing ever becomes smaller.
 func resizeDisk(s *story) {
-	if !s.Files {
+	if !s.Has.Files {
 		s.Skip("this backend has no real disks")
 	}
 	eachWay(s, func(running bool) {
@@ -239,7 +239,7 @@ func rescue(s *story) {
 
 // A guest has more disks than its root: they are made with it and go with it, and Domain.Disks leaves them out.
 func madeDisks(s *story) {
-	if !s.Files {
+	if !s.Has.Files {
 		s.Skip("this backend has no real disks")
 	}
 	id := newID()

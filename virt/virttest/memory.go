@@ -62,7 +62,7 @@ func offIsNotRunning(s *story) {
 	id := s.built()
 	s.errorIs("pause", s.Driver.Pause(s.ctx, id), virt.ErrNotRunning)
 	s.errorIs("unpause", s.Driver.Unpause(s.ctx, id), virt.ErrNotRunning)
-	if s.Saves {
+	if s.Has.Saves {
 		s.errorIs("save", s.Driver.Save(s.ctx, id), virt.ErrNotRunning)
 	}
 	if d := s.expect(id, virt.PowerOff); d.Saved {
@@ -82,7 +82,7 @@ func missingIsNotFound(s *story) {
 
 // A server is suspended, and the daemon restarted. Its memory is kept until it goes on, and then it is gone.
 func saveTwice(s *story) {
-	if !s.Saves {
+	if !s.Has.Saves {
 		s.Skip("this backend does not save memory")
 	}
 	id := s.started()
@@ -106,7 +106,7 @@ func saveTwice(s *story) {
 }
 
 func savePaused(s *story) {
-	if !s.Saves {
+	if !s.Has.Saves {
 		s.Skip("this backend does not save memory")
 	}
 	id := s.started()
@@ -124,7 +124,7 @@ func savePaused(s *story) {
 
 // A suspended server is stopped for good: what was in its memory must not come back.
 func saveDropped(s *story) {
-	if !s.Saves {
+	if !s.Has.Saves {
 		s.Skip("this backend does not save memory")
 	}
 	id := s.started()
@@ -145,7 +145,7 @@ func saveDropped(s *story) {
 
 // A suspended server is deleted, and its ID used again: the new one must boot.
 func saveRemoved(s *story) {
-	if !s.Saves {
+	if !s.Has.Saves {
 		s.Skip("this backend does not save memory")
 	}
 	id := s.started()

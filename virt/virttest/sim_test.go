@@ -34,8 +34,8 @@ func TestConformance_Sim(t *testing.T) {
 		n := 0
 		return &virttest.Backend{
 			Driver: h.Driver, ClusterID: "c1", Prints: "login:",
-			Saves: true, Hotplug: true, Files: true, Inside: true,
-			Consoles: []virt.ConsoleKind{virt.ConsoleVNC, virt.ConsoleSerial},
+			Has: virttest.Abilities{Saves: true, Hotplug: true, Files: true, Inside: true,
+				Consoles: []virt.ConsoleKind{virt.ConsoleVNC, virt.ConsoleSerial}},
 			Guest: func(*testing.T) virt.Guest {
 				return virt.Guest{VCPUs: 1, MemoryMiB: 64, Root: virt.RootDisk{SizeGiB: 1}}
 			},

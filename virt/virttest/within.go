@@ -10,10 +10,10 @@ import (
 
 // consoles are those that the backend says its guests have.
 func (s *story) consoles() []virt.ConsoleKind {
-	if len(s.Consoles) == 0 {
+	if len(s.Has.Consoles) == 0 {
 		s.Skip("this backend's guests have no consoles to connect to")
 	}
-	return s.Consoles
+	return s.Has.Consoles
 }
 
 // A user opens the console of a server: it talks first. When the server is powered off, the connection ends.
@@ -59,7 +59,7 @@ func dialRefuses(s *story) {
 }
 
 func diagnosed(s *story) {
-	if !s.Inside {
+	if !s.Has.Inside {
 		s.Skip("nobody can look into this backend's guests")
 	}
 	id := s.built()
@@ -86,7 +86,7 @@ func diagnosed(s *story) {
 
 // These guests run no agent. The answer is clear, comes at once, and does not tell the password.
 func passwordWithoutAgent(s *story) {
-	if !s.Inside {
+	if !s.Has.Inside {
 		s.Skip("nobody can look into this backend's guests")
 	}
 	const password = "correct horse battery staple"
@@ -103,7 +103,7 @@ func passwordWithoutAgent(s *story) {
 }
 
 func crashed(s *story) {
-	if !s.Inside {
+	if !s.Has.Inside {
 		s.Skip("nobody can look into this backend's guests")
 	}
 	id := s.built()
