@@ -143,7 +143,9 @@ type MigrateProgress struct {
 // Sockets are paths of UNIX sockets.
 type Sockets struct {
 	Libvirt string // of the hypervisor's daemon
-	Dir     string // where the hypervisor's processes may make and find sockets
+	// Dir is where the hypervisor's processes may make and find sockets. Where AppArmor confines them, the names have
+	// to end in ".tunnelmigrate.dest.instance-" and the instance's ID.
+	Dir string
 }
 
 // Inside looks into running domains and talks to their guests.

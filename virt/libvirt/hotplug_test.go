@@ -74,7 +74,7 @@ func TestQEMU_SparePortsAreThere(t *testing.T) {
 	b.start()
 	for i := range sparePorts {
 		if i%2 == 0 {
-			n := virt.NIC{Port: cluster.PortID(uuid.NewString()), MAC: "fa:16:3e:00:01:" + strconv.FormatInt(int64(0x10+i), 16), Bridge: "br0", Addresses: []string{"192.0.2.77"}}
+			n := virt.NIC{Port: cluster.PortID(uuid.NewString()), MAC: "fa:16:3e:00:01:" + strconv.FormatInt(int64(0x10+i), 16), Bridge: "br0", Spoofing: true}
 			b.must("attach card", b.driver.AttachNIC(b.ctx, b.id, n))
 			continue
 		}
@@ -140,6 +140,22 @@ func TestQEMU_EncryptedVolumeOpensAndItsPassphraseIsForgotten(t *testing.T) {
 	if out, err := exec.Command(virsh[0], append(virsh[1:], "secret-get-value", secretID(d.ID))...).CombinedOutput(); err == nil {
 		t.Errorf("it gives the passphrase away: %s", out)
 	}
+	// libvirtd is restarted, and knows no passphrases. A guest that is off has to be built anew, and its stamp says so.
+	b.must("stop", b.driver.Stop(b.ctx, b.id, virt.Destroy))
+	if g := b.seen().Stamp.Generation; g != 1 {
+		t.Errorf("generation %d before", g)
+	}
+	libvirtd(t).restart(t)
+	b.eventually("libvirtd is back", func() bool { _, err := b.driver.Domains(b.ctx); return err == nil })
+	if g := b.seen().Stamp.Generation; g != 0 {
+		t.Errorf("generation %d without a passphrase", g)
+	}
+	b.guest.Disks = []virt.Disk{d}
+	b.must("build", b.driver.Build(b.ctx, b.guest))
+	if g := b.seen().Stamp.Generation; g != 1 {
+		t.Errorf("generation %d after", g)
+	}
+	b.start()
 	b.must("remove", b.driver.Remove(b.ctx, b.id))
 	if out := run(t, append(virsh, "secret-list")...); strings.Contains(out, secretID(d.ID)) {
 		t.Errorf("libvirt still knows the secret: %s", out)

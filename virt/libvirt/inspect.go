@@ -25,7 +25,7 @@ func (d *Driver) Domains(ctx context.Context) ([]virt.Domain, error) {
 	if err != nil {
 		return nil, err
 	}
-	list := make([]virt.Domain, 0, len(records))
+	list, known := make([]virt.Domain, 0, len(records)), secrets{}
 	for _, r := range records {
 		state, reason := stateOf(r.Params)
 		dom := virt.Domain{ID: instanceID(r.Dom.UUID), Name: r.Dom.Name}
@@ -41,6 +41,15 @@ func (d *Driver) Domains(ctx context.Context) ([]virt.Domain, error) {
 		dom.Stamp = v.stamp(dom.ID)
 		dom.Saved = saved[r.Dom.UUID] && dom.Power == virt.PowerOff
 		v.fill(&dom)
+		if dom.Power == virt.PowerOff {
+			lacks, err := d.lacks(ctx, v, &known)
+			if err != nil {
+				return nil, err
+			}
+			if lacks { // only a Build brings the passphrase, so the definition counts as out of date
+				dom.Stamp.Generation = 0
+			}
+		}
 		list = append(list, dom)
 	}
 	return list, nil

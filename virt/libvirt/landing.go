@@ -5,22 +5,45 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
 	rpc "github.com/digitalocean/go-libvirt"
+	"golang.org/x/sys/unix"
 	"libvirt.org/go/libvirtxml"
 
 	"github.com/kilonova/kilonova/virt"
 	"github.com/kilonova/kilonova/virt/disk"
 )
 
-// migrationDir is where QEMU's own user may make and find sockets.
-const migrationDir = "/var/lib/libvirt/qemu"
+const (
+	// migrationDir is where the sockets of migrations lie. AppArmor's profile of a guest, which libvirt writes, lets
+	// its QEMU use sockets below /run/libvirt whose names end in ".tunnelmigrate.dest." and the domain's name.
+	migrationDir = "/run/libvirt/kilonova"
+	// qemuOwned is a directory that belongs to the user whom libvirt runs QEMU as.
+	qemuOwned = "/var/lib/libvirt/qemu"
+)
 
-// Sockets names the end points of this host.
+// Sockets names the end points of this host. The directory is made when it is missing, open to QEMU's user alone.
 func (d *Driver) Sockets() virt.Sockets {
+	dir := d.seen(migrationDir)
+	if err := openToQEMU(dir, d.seen(qemuOwned)); err != nil {
+		d.log.Warn("live migration will not work", "directory", dir, "err", err)
+	}
 	return virt.Sockets{Libvirt: d.cfg.Socket, Dir: migrationDir}
+}
+
+// openToQEMU makes a directory that belongs to the owner of another.
+func openToQEMU(dir, like string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(like, &st); err != nil {
+		return fmt.Errorf("find QEMU's user by %s: %w", like, err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return errors.Join(os.Chmod(dir, 0o700), os.Chown(dir, int(st.Uid), int(st.Gid)))
 }
 
 // Receive makes what a guest needs here before it arrives. Its own disks are made anew, without data: what an earlier

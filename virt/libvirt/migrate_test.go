@@ -3,9 +3,12 @@ package libvirt
 import (
 	"context"
 	"encoding/xml"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,8 +27,8 @@ type journey struct {
 	landing virt.Landing
 }
 
-// newJourney starts a guest and prepares another host for it. The sockets of the two hosts' QEMUs lie in one directory
-// that both see, where real ones have a proxy between.
+// newJourney starts a guest and prepares another host for it. Between the sockets of the two hosts is a proxy, as the
+// nodes of a cluster are.
 func newJourney(t *testing.T, change func(*virt.Guest)) *journey {
 	here := newBench(t, change)
 	far := otherLibvirtd(t)
@@ -47,9 +50,44 @@ func (j *journey) receive() {
 	j.there.guest.Root.Base = strings.Replace(j.guest.Root.Base, j.config.DataDir, j.there.config.DataDir, 1)
 	l, err := j.there.driver.Receive(j.ctx, j.there.guest)
 	j.must("receive", err)
-	dir := shortDir(j.T)
+	dir, far := j.driver.Sockets().Dir, j.there.driver.Sockets().Dir
 	l.Libvirt, l.Memory, l.NBD = j.there.config.Socket, filepath.Join(dir, "memory"), filepath.Join(dir, "disks")
+	j.proxy(j.driver.seen(l.Memory), j.there.driver.seen(filepath.Join(far, "memory")))
+	j.proxy(j.driver.seen(l.NBD), j.there.driver.seen(filepath.Join(far, "disks")))
 	j.landing = l
+}
+
+// proxy passes on what comes to a socket here to a socket there, until the test ends.
+func (j *journey) proxy(here, there string) {
+	j.Helper()
+	_ = os.Remove(here)
+	l, err := net.Listen("unix", here)
+	j.must("listen", err)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			from, err := l.Accept()
+			if err != nil {
+				return
+			}
+			to, err := net.Dial("unix", there)
+			if err != nil {
+				from.Close()
+				continue
+			}
+			for _, way := range [][2]net.Conn{{from, to}, {to, from}} {
+				wg.Go(func() {
+					io.Copy(way[0], way[1])
+					way[0].Close()
+					way[1].Close()
+				})
+			}
+		}
+	})
+	j.Cleanup(func() {
+		l.Close()
+		wg.Wait()
+	})
 }
 
 // otherLibvirtd gives a second host.

@@ -49,6 +49,39 @@ func (d *Driver) keepSecret(ctx context.Context, disk virt.Disk) error {
 	})
 }
 
+// secrets are the passphrases that libvirtd has, as far as somebody asked.
+type secrets struct {
+	asked bool
+	known map[string]bool
+}
+
+// lacks tells whether libvirtd has forgotten the passphrase of one of a domain's disks, so that it cannot be started.
+func (d *Driver) lacks(ctx context.Context, v domainView, s *secrets) (bool, error) {
+	for _, disk := range v.Disks {
+		id := disk.Source.Encryption.Secret.UUID
+		if id == "" {
+			continue
+		}
+		if !s.asked {
+			list, err := ask(ctx, d.rpc, "list secrets", func(l *rpc.Libvirt) ([]rpc.Secret, error) {
+				list, _, err := l.ConnectListAllSecrets(1, 0)
+				return list, err
+			})
+			if err != nil {
+				return false, err
+			}
+			s.asked, s.known = true, map[string]bool{}
+			for _, secret := range list {
+				s.known[uuid.UUID(secret.UUID).String()] = true
+			}
+		}
+		if !s.known[id] {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 // dropSecrets makes libvirt forget the passphrases of a domain's disks. A running guest does not need them any more.
 func (d *Driver) dropSecrets(ctx context.Context, disks []diskView) error {
 	var errs []error
