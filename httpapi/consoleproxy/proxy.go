@@ -3,6 +3,7 @@ package consoleproxy
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"io"
 	"io/fs"
@@ -102,6 +103,9 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) error {
 	if !sameOrigin(r) {
 		return cluster.Errorf(cluster.Forbidden, "The Origin of the request is not this node: a console is opened from the page that the node served.")
 	}
+	if !isHandshake(r) {
+		return cluster.Errorf(cluster.Invalid, "The request is no handshake of a websocket of version 13 (RFC 6455).")
+	}
 	if err := p.enter(); err != nil {
 		return err
 	}
@@ -132,6 +136,27 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) error {
 	log.Info("console session ended", "why", end.reason, "took", time.Since(start), "to_client", s.sent, "to_guest", s.received)
 	return nil
 }
+
+// isHandshake tells whether Accept will take a request, which must be known before its token is used up.
+func isHandshake(r *http.Request) bool {
+	keys := r.Header.Values("Sec-WebSocket-Key")
+	if r.Method != http.MethodGet || r.ProtoMajor != 1 || len(keys) != 1 || r.Header.Get("Sec-WebSocket-Version") != "13" {
+		return false
+	}
+	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(keys[0]))
+	if err != nil || len(key) != keyBytes {
+		return false
+	}
+	for _, word := range strings.Split(strings.Join(r.Header.Values("Connection"), ","), ",") {
+		if strings.EqualFold(strings.TrimSpace(word), "upgrade") {
+			return true
+		}
+	}
+	return false
+}
+
+// keyBytes is how long the key of a handshake is (RFC 6455, section 4.1).
+const keyBytes = 16
 
 // sameOrigin tells whether a request comes from a page of this node or from no page at all: another site's script must not be able
 // to use what its visitor may.

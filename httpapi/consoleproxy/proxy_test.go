@@ -266,6 +266,43 @@ func TestOrigin_OfAnotherSiteIsRefused(t *testing.T) {
 	}
 }
 
+// A request that cannot become a websocket does not use the token up.
+func TestToken_OutlivesAHandshakeThatIsNone(t *testing.T) {
+	w := newTown(t, 1)
+	token := w.token(time.Minute)
+	good := http.Header{"Upgrade": {"websocket"}, "Connection": {"keep-alive, Upgrade"}, "Sec-Websocket-Version": {"13"},
+		"Sec-Websocket-Key": {"x3JJHMbDL1EzLkh9GBhXDw=="}, "Accept": {"*/*"}}
+	for name, change := range map[string]func(*http.Request){
+		"no version":    func(r *http.Request) { r.Header.Del("Sec-WebSocket-Version") },
+		"old version":   func(r *http.Request) { r.Header.Set("Sec-WebSocket-Version", "8") },
+		"no key":        func(r *http.Request) { r.Header.Del("Sec-WebSocket-Key") },
+		"two keys":      func(r *http.Request) { r.Header.Add("Sec-WebSocket-Key", "x3JJHMbDL1EzLkh9GBhXDw==") },
+		"short key":     func(r *http.Request) { r.Header.Set("Sec-WebSocket-Key", "c2hvcnQ=") },
+		"no connection": func(r *http.Request) { r.Header.Set("Connection", "keep-alive") },
+		"POST":          func(r *http.Request) { r.Method = "POST" },
+	} {
+		r, err := http.NewRequest("GET", w.nodes[0].URL+Path+"/vnc?token="+token, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header = good.Clone()
+		change(r)
+		res, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, _ := io.ReadAll(res.Body); res.StatusCode != http.StatusBadRequest || !strings.Contains(string(b), "handshake") {
+			t.Errorf("%s: %d %s", name, res.StatusCode, b)
+		}
+		res.Body.Close()
+	}
+	ws, _, err := w.open(0, token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ws.CloseNow()
+}
+
 // Random bytes go both ways at once, in messages of all sizes. Not one is lost, changed or out of order.
 func TestSession_PassesEveryByteOn(t *testing.T) {
 	w := newTown(t, 1)
