@@ -12,12 +12,22 @@ const (
 	QuotaKeyPairs           QuotaName = "key_pairs"
 	QuotaServerGroups       QuotaName = "server_groups"
 	QuotaServerGroupMembers QuotaName = "server_group_members"
-	QuotaNetworks           QuotaName = "network"
-	QuotaSubnets            QuotaName = "subnet"
-	QuotaPorts              QuotaName = "port"
-	QuotaVolumes            QuotaName = "volumes"
-	QuotaSnapshots          QuotaName = "snapshots" // of volumes
-	QuotaGigabytes          QuotaName = "gigabytes" // GiB of volumes and their snapshots together
+
+	// These are kept for the compute service, which shows them in old versions of its API, and limit nothing.
+	QuotaFixedIPs           QuotaName = "fixed_ips"
+	QuotaFloatingIPs        QuotaName = "floating_ips"
+	QuotaFileContent        QuotaName = "injected_file_content_bytes"
+	QuotaFilePath           QuotaName = "injected_file_path_bytes"
+	QuotaFiles              QuotaName = "injected_files"
+	QuotaSecurityGroupRules QuotaName = "security_group_rules"
+	QuotaSecurityGroups     QuotaName = "security_groups"
+
+	QuotaNetworks  QuotaName = "network"
+	QuotaSubnets   QuotaName = "subnet"
+	QuotaPorts     QuotaName = "port"
+	QuotaVolumes   QuotaName = "volumes"
+	QuotaSnapshots QuotaName = "snapshots" // of volumes
+	QuotaGigabytes QuotaName = "gigabytes" // GiB of volumes and their snapshots together
 )
 
 // Unlimited is the value of a limit that does not limit.
@@ -32,6 +42,13 @@ var DefaultQuota = map[QuotaName]int64{
 	QuotaKeyPairs:           100,
 	QuotaServerGroups:       10,
 	QuotaServerGroupMembers: 10,
+	QuotaFixedIPs:           Unlimited,
+	QuotaFloatingIPs:        Unlimited,
+	QuotaFileContent:        10240,
+	QuotaFilePath:           255,
+	QuotaFiles:              5,
+	QuotaSecurityGroupRules: Unlimited,
+	QuotaSecurityGroups:     Unlimited,
 	QuotaNetworks:           100,
 	QuotaSubnets:            100,
 	QuotaPorts:              500,

@@ -138,7 +138,7 @@ func TestCreate_SaysWhatWasAskedFor(t *testing.T) {
 	a := l.do("admin", "2.96", "POST", "/servers", object{
 		"server": object{"name": "Web Server_1", "imageRef": image, "flavorRef": nano, "networks": "none", "user_data": "aGk=\n",
 			"adminPass": "given", "availability_zone": "nova:node-1", "min_count": "2", "max_count": 2, "config_drive": "True"},
-		"os:scheduler_hints": object{"same_host": []string{"a", "b"}},
+		"os:scheduler_hints": object{"same_host": []string{nobody, "11111111-1111-4111-8111-111111111111"}},
 	}).want(202)
 	if a.text("server", "adminPass") != "given" {
 		t.Errorf("%s", a.body)
@@ -155,7 +155,7 @@ func TestCreate_SaysWhatWasAskedFor(t *testing.T) {
 		t.Errorf("%+v", s)
 	case s.Boot.Kernel != kernel || s.Boot.Properties["os_command_line"] != "console=ttyS0" || s.Boot.MinDiskGiB != 1:
 		t.Errorf("boots %+v", s.Boot)
-	case s.Scheduling.Host != "node-1" || !s.Scheduling.Forced || s.Scheduling.Zone != "nova" || s.Scheduling.Hints["same_host"] != "a,b":
+	case s.Scheduling.Host != "node-1" || !s.Scheduling.Forced || s.Scheduling.Zone != "nova" || s.Scheduling.Hints["same_host"] != nobody+",11111111-1111-4111-8111-111111111111":
 		t.Errorf("scheduled %+v", s.Scheduling)
 	case s.Flavor.Name != "m1.nano" || len(s.Reservation) != 10:
 		t.Errorf("%+v", s)

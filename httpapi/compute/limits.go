@@ -47,7 +47,8 @@ func (c *call) showLimits() error {
 	j.fieldNum("totalRAMUsed", used.MemoryMiB).fieldNum("totalCoresUsed", used.VCPUs).fieldNum("totalInstancesUsed", used.Instances)
 	fixed("totalFloatingIpsUsed", 0, 35)
 	fixed("totalSecurityGroupsUsed", 0, 35)
-	j.fieldNum("totalServerGroupsUsed", 0)
+	groups, _ := c.view.ServerGroupCount(p, "")
+	j.fieldNum("totalServerGroupsUsed", groups)
 	j.close('}').close('}').close('}')
 	return c.send(http.StatusOK, &j)
 }

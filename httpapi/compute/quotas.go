@@ -1,6 +1,7 @@
 package compute
 
 import (
+	"maps"
 	"math"
 	"net/http"
 
@@ -10,77 +11,97 @@ import (
 
 // quota is one member of a quota set.
 type quota struct {
-	name  string
-	until version           // the newest microversion that has it; 0: all
-	of    cluster.QuotaName // "": a limit that is always the same, because nothing here could reach it
-	fixed int64
+	name  cluster.QuotaName
+	until version // the newest microversion that has it; 0: all
 }
 
 // quotas are the members of Nova's quota sets. What belongs to networks has gone to Neutron, and files are not put into
-// servers here, so those limits are the same for all.
+// servers here, so those limits are remembered and limit nothing.
 var quotas = []quota{
-	{name: "cores", of: cluster.QuotaCores},
-	{name: "fixed_ips", until: 35, fixed: cluster.Unlimited},
-	{name: "floating_ips", until: 35, fixed: cluster.Unlimited},
-	{name: "injected_file_content_bytes", until: 56, fixed: 10240},
-	{name: "injected_file_path_bytes", until: 56, fixed: 255},
-	{name: "injected_files", until: 56, fixed: 5},
-	{name: "instances", of: cluster.QuotaInstances},
-	{name: "key_pairs", of: cluster.QuotaKeyPairs},
-	{name: "metadata_items", of: cluster.QuotaMetadataItems},
-	{name: "ram", of: cluster.QuotaRAM},
-	{name: "security_group_rules", until: 35, fixed: cluster.Unlimited},
-	{name: "security_groups", until: 35, fixed: cluster.Unlimited},
-	{name: "server_group_members", of: cluster.QuotaServerGroupMembers},
-	{name: "server_groups", of: cluster.QuotaServerGroups},
+	{name: cluster.QuotaCores},
+	{name: cluster.QuotaFixedIPs, until: 35},
+	{name: cluster.QuotaFloatingIPs, until: 35},
+	{name: cluster.QuotaFileContent, until: 56},
+	{name: cluster.QuotaFilePath, until: 56},
+	{name: cluster.QuotaFiles, until: 56},
+	{name: cluster.QuotaInstances},
+	{name: cluster.QuotaKeyPairs},
+	{name: cluster.QuotaMetadataItems},
+	{name: cluster.QuotaRAM},
+	{name: cluster.QuotaSecurityGroupRules, until: 35},
+	{name: cluster.QuotaSecurityGroups, until: 35},
+	{name: cluster.QuotaServerGroupMembers},
+	{name: cluster.QuotaServerGroups},
 }
 
-// limit is what a project may use of it.
-func (q *quota) limit(v *cluster.View, p cluster.ProjectID) int64 {
-	if q.of == "" {
-		return q.fixed
+// quotaOwner is whose quota a request is about: a project's, or a user's in it.
+type quotaOwner struct {
+	project cluster.ProjectID
+	user    cluster.UserID // "": the project's own
+}
+
+// limit is what the owner may use of something.
+func (o quotaOwner) limit(v *cluster.View, name cluster.QuotaName) int64 {
+	if o.user != "" {
+		return v.UserLimit(o.project, o.user, name)
 	}
-	return v.Limit(p, q.of)
+	return v.Limit(o.project, name)
 }
 
-// byDefault is what a project may use of it when nobody said otherwise.
-func (q *quota) byDefault() int64 {
-	if q.of == "" {
-		return q.fixed
+// used is how much the owner uses of it.
+func (o quotaOwner) used(v *cluster.View, name cluster.QuotaName) int64 {
+	u := v.Usage(o.project)
+	if o.user != "" {
+		u = v.UserUsage(o.project, o.user)
 	}
-	return cluster.DefaultQuota[q.of]
-}
-
-// used is how much a project uses of it.
-func (q *quota) used(v *cluster.View, p cluster.ProjectID) int64 {
-	u := v.Usage(p)
-	switch q.of {
+	switch name {
 	case cluster.QuotaInstances:
 		return u.Instances
 	case cluster.QuotaCores:
 		return u.VCPUs
 	case cluster.QuotaRAM:
 		return u.MemoryMiB
+	case cluster.QuotaServerGroups:
+		all, own := v.ServerGroupCount(o.project, o.user)
+		if o.user != "" {
+			return own
+		}
+		return all
 	}
 	return 0
 }
 
-// quotaProject is the project that the path names. Whoever is no administrator sees only its own.
-func (c *call) quotaProject(rule string) (cluster.ProjectID, error) {
-	id := cluster.ProjectID(c.param("project"))
-	if id != c.caller.ProjectID() {
+// set is what was set for the owner, with a clone of its limits; nothing was when its revision is 0.
+func (o quotaOwner) set(v *cluster.View) cluster.Quota {
+	q := cluster.Quota{Project: o.project, User: o.user, Limits: map[cluster.QuotaName]int64{}}
+	old, ok := v.Quota(o.project)
+	if o.user != "" {
+		old, ok = v.UserQuota(o.project, o.user)
+	}
+	if ok {
+		q.Revision = old.Revision
+		maps.Copy(q.Limits, old.Limits)
+	}
+	return q
+}
+
+// quotaOwner is the project that the path names, and the user that the query names. Whoever is no administrator sees only
+// its own project, and of its users only itself.
+func (c *call) quotaOwner(rule string) (quotaOwner, error) {
+	o := quotaOwner{cluster.ProjectID(c.param("project")), cluster.UserID(c.r.URL.Query().Get("user_id"))}
+	if o.project != c.caller.ProjectID() || o.user != "" && o.user != c.caller.User.ID {
 		if err := c.allow(rule, admin); err != nil {
-			return "", err
+			return o, err
 		}
 	}
-	if _, ok := c.view.Project(id); !ok {
-		return "", noProject(string(id))
+	if _, ok := c.view.Project(o.project); !ok {
+		return o, noProject(string(o.project))
 	}
-	return id, nil
+	return o, nil
 }
 
 // sendQuotas replies with a quota set; of writes the value of a member.
-func (c *call) sendQuotas(name, id string, of func(*writer, *quota)) error {
+func (c *call) sendQuotas(name, id string, of func(*writer, cluster.QuotaName)) error {
 	var j writer
 	j.open('{').key(name).open('{')
 	if id != "" {
@@ -88,8 +109,8 @@ func (c *call) sendQuotas(name, id string, of func(*writer, *quota)) error {
 	}
 	for i := range quotas {
 		if q := &quotas[i]; c.served(0, q.until) {
-			j.key(q.name)
-			of(&j, q)
+			j.key(string(q.name))
+			of(&j, q.name)
 		}
 	}
 	j.close('}').close('}')
@@ -97,11 +118,11 @@ func (c *call) sendQuotas(name, id string, of func(*writer, *quota)) error {
 }
 
 func (c *call) showQuotas() error {
-	id, err := c.quotaProject("os-quota-sets:show")
+	o, err := c.quotaOwner("os-quota-sets:show")
 	if err != nil {
 		return err
 	}
-	return c.sendQuotas("quota_set", string(id), func(j *writer, q *quota) { j.num(q.limit(c.view, id)) })
+	return c.sendQuotas("quota_set", string(o.project), func(j *writer, n cluster.QuotaName) { j.num(o.limit(c.view, n)) })
 }
 
 func (c *call) showQuotaDefaults() error {
@@ -109,109 +130,136 @@ func (c *call) showQuotaDefaults() error {
 	if _, ok := c.view.Project(id); !ok {
 		return noProject(string(id))
 	}
-	return c.sendQuotas("quota_set", string(id), func(j *writer, q *quota) { j.num(q.byDefault()) })
+	return c.sendQuotas("quota_set", string(id), func(j *writer, n cluster.QuotaName) { j.num(c.view.DefaultLimit(n)) })
 }
 
 func (c *call) showQuotaDetail() error {
-	id, err := c.quotaProject("os-quota-sets:detail")
+	o, err := c.quotaOwner("os-quota-sets:detail")
 	if err != nil {
 		return err
 	}
-	return c.sendQuotas("quota_set", string(id), func(j *writer, q *quota) {
-		j.open('{').fieldNum("limit", q.limit(c.view, id)).fieldNum("in_use", q.used(c.view, id)).fieldNum("reserved", 0).close('}')
+	return c.sendQuotas("quota_set", string(o.project), func(j *writer, n cluster.QuotaName) {
+		j.open('{').fieldNum("limit", o.limit(c.view, n)).fieldNum("in_use", o.used(c.view, n)).fieldNum("reserved", 0).close('}')
 	})
 }
 
-func (c *call) quotaSchema() *schema.Schema {
-	known := map[string]*schema.Schema{"force": schema.Boolean()}
+// quotaSchema is what changes a quota set or class, whose body has the given name.
+func (c *call) quotaSchema(name string) *schema.Schema {
+	known := map[string]*schema.Schema{}
+	if name == "quota_set" {
+		known["force"] = schema.Boolean()
+	}
 	for _, q := range quotas {
 		if c.served(0, q.until) {
-			known[q.name] = schema.Int(-1, math.MaxInt32)
+			known[string(q.name)] = schema.Int(-1, math.MaxInt32)
 		}
 	}
 	if c.v < 36 {
 		known["networks"] = schema.Int(-1, math.MaxInt32)
 	}
-	return schema.Wrap("quota_set", schema.Record(known))
+	return schema.Wrap(name, schema.Record(known))
 }
 
 func (c *call) updateQuotas() error {
-	id, err := c.quotaProject("os-quota-sets:update")
+	o, err := c.quotaOwner("os-quota-sets:update")
 	if err != nil {
 		return err
 	}
-	if c.r.URL.Query().Has("user_id") {
-		return bad("Quotas of users are not supported, only those of projects.")
-	}
 	body, err := decode[struct {
 		Set map[string]flexAny `json:"quota_set"`
-	}](c, c.quotaSchema())
+	}](c, c.quotaSchema("quota_set"))
 	if err != nil {
 		return err
 	}
 	err = c.update(func(v *cluster.View) (cluster.Op, error) {
-		limits, err := newLimits(v, id, body.Set)
-		if err != nil {
+		q := o.set(v)
+		if err := o.newLimits(v, q.Limits, body.Set); err != nil {
 			return nil, err
-		}
-		q := cluster.Quota{Project: id, Limits: limits}
-		if old, ok := v.Quota(id); ok {
-			q.Revision = old.Revision
 		}
 		return &cluster.PutQuota{Quota: q}, nil
 	})
 	if err != nil {
 		return err
 	}
-	return c.sendQuotas("quota_set", "", func(j *writer, q *quota) { j.num(q.limit(c.view, id)) })
+	return c.sendQuotas("quota_set", "", func(j *writer, n cluster.QuotaName) { j.num(o.limit(c.view, n)) })
 }
 
-// newLimits are the limits of a project with the changes that were asked for.
-func newLimits(v *cluster.View, id cluster.ProjectID, asked map[string]flexAny) (map[cluster.QuotaName]int64, error) {
-	limits := map[cluster.QuotaName]int64{}
-	if old, ok := v.Quota(id); ok {
-		for name, n := range old.Limits {
-			limits[name] = n
-		}
-	}
+// newLimits writes the changes that were asked for into limits. Unless by force, a limit is not below what is used, nor a
+// user's above the project's.
+func (o quotaOwner) newLimits(v *cluster.View, limits map[cluster.QuotaName]int64, asked map[string]flexAny) error {
 	force := asked["force"].truth()
 	for i := range quotas {
-		q := &quotas[i]
-		want, ok := asked[q.name]
+		name := quotas[i].name
+		want, ok := asked[string(name)]
 		if !ok {
 			continue
 		}
 		n := want.number()
-		switch used := q.used(v, id); {
-		case q.of == "" && n != q.fixed:
-			return nil, bad("The limit of %s cannot be changed from %d.", q.name, q.fixed)
-		case q.of == "":
-			continue
-		case n >= 0 && n < used && !force:
-			return nil, bad("Quota limit %d for %s must be greater than or equal to already used and reserved %d.", n, q.name, used)
+		least, most := o.used(v, name), int64(cluster.Unlimited)
+		if o.user != "" {
+			most = v.Limit(o.project, name)
 		}
-		limits[q.of] = n
+		switch {
+		case !force && n >= 0 && n < least:
+			return bad("Quota limit %d for %s must be greater than or equal to already used and reserved %d.", n, name, least)
+		case !force && most >= 0 && (n < 0 || n > most):
+			return bad("Quota limit %d for %s must be less than or equal to %d.", n, name, most)
+		}
+		limits[name] = n
 	}
-	return limits, nil
+	return nil
 }
 
 func (c *call) deleteQuotas() error {
-	id, err := c.quotaProject("os-quota-sets:delete")
+	o, err := c.quotaOwner("os-quota-sets:delete")
 	if err != nil {
 		return err
 	}
-	if _, err := c.change(&cluster.DeleteQuota{Project: id}); err != nil {
+	if _, err := c.change(&cluster.DeleteQuota{Project: o.project, User: o.user}); err != nil {
 		return err
 	}
 	return c.done(http.StatusAccepted)
 }
 
-// showQuotaClass shows the defaults, which Nova calls the quota class "default".
-func (c *call) showQuotaClass() error {
-	name := "quota_class_set"
-	return c.sendQuotas(name, c.param("class"), func(j *writer, q *quota) { j.num(q.byDefault()) })
+// classLimit is what a quota class says of something. Only the class "default" has an effect.
+func classLimit(v *cluster.View, class string, name cluster.QuotaName) int64 {
+	if q, ok := v.QuotaClass(class); ok {
+		if n, ok := q.Limits[name]; ok {
+			return n
+		}
+	}
+	return cluster.DefaultQuota[name]
+}
+
+func (c *call) showQuotaClass() error { return c.sendQuotaClass(c.param("class")) }
+
+func (c *call) sendQuotaClass(id string) error {
+	class := c.param("class")
+	return c.sendQuotas("quota_class_set", id, func(j *writer, n cluster.QuotaName) { j.num(classLimit(c.view, class, n)) })
 }
 
 func (c *call) updateQuotaClass() error {
-	return unsupported("changing the default quota")
+	body, err := decode[struct {
+		Set map[string]flexAny `json:"quota_class_set"`
+	}](c, c.quotaSchema("quota_class_set"))
+	if err != nil {
+		return err
+	}
+	err = c.update(func(v *cluster.View) (cluster.Op, error) {
+		q := cluster.QuotaClass{Name: c.param("class"), Limits: map[cluster.QuotaName]int64{}}
+		if old, ok := v.QuotaClass(q.Name); ok {
+			q.Revision = old.Revision
+			maps.Copy(q.Limits, old.Limits)
+		}
+		for i := range quotas {
+			if want, ok := body.Set[string(quotas[i].name)]; ok {
+				q.Limits[quotas[i].name] = want.number()
+			}
+		}
+		return &cluster.PutQuotaClass{Class: q}, nil
+	})
+	if err != nil {
+		return err
+	}
+	return c.sendQuotaClass("")
 }

@@ -107,11 +107,12 @@ var nodeRoutes = []route{
 	{get, "/os-hosts", "os-hosts:list", admin, 0, 42, (*call).listHosts},
 	{get, "/os-hosts/{host}", "os-hosts:show", admin, 0, 42, (*call).showHost},
 	{get, "/os-aggregates", "os-aggregates:index", admin, 0, never, (*call).listAggregates},
-	{post, "/os-aggregates", "os-aggregates:create", admin, 0, never, refuse("aggregates")},
+	{post, "/os-aggregates", "os-aggregates:create", admin, 0, never, (*call).createAggregate},
 	{get, "/os-aggregates/{aggregate}", "os-aggregates:show", admin, 0, never, (*call).showAggregate},
-	{put, "/os-aggregates/{aggregate}", "os-aggregates:update", admin, 0, never, (*call).showAggregate},
-	{del, "/os-aggregates/{aggregate}", "os-aggregates:delete", admin, 0, never, (*call).showAggregate},
-	{post, "/os-aggregates/{aggregate}/action", "os-aggregates:update", admin, 0, never, (*call).showAggregate},
+	{put, "/os-aggregates/{aggregate}", "os-aggregates:update", admin, 0, never, (*call).updateAggregate},
+	{del, "/os-aggregates/{aggregate}", "os-aggregates:delete", admin, 0, never, (*call).deleteAggregate},
+	{post, "/os-aggregates/{aggregate}/action", "os-aggregates", anyone, 0, never, (*call).actOnAggregate},
+	{post, "/os-aggregates/{aggregate}/images", "compute:aggregates:images", admin, 81, never, (*call).cacheImages},
 }
 
 var projectRoutes = []route{
@@ -132,9 +133,9 @@ var otherRoutes = []route{
 	{get, "/extensions/{alias}", "extensions", anyone, 0, never, (*call).showExtension},
 	{get, "/os-console-auth-tokens/{token}", "os-console-auth-tokens", admin, 0, never, (*call).showConsoleToken},
 	{post, "/os-server-external-events", "os-server-external-events:create", admin, 0, never, (*call).takeEvents},
-	{get, "/os-server-groups", "os-server-groups:index", reader, 0, never, empty("server_groups")},
-	{post, "/os-server-groups", "os-server-groups:create", member, 0, never, refuse("server groups")},
+	{get, "/os-server-groups", "os-server-groups:index", reader, 0, never, (*call).listServerGroups},
+	{post, "/os-server-groups", "os-server-groups:create", member, 0, never, (*call).createServerGroup},
 	{get, "/os-server-groups/{group}", "os-server-groups:show", reader, 0, never, (*call).showServerGroup},
-	{del, "/os-server-groups/{group}", "os-server-groups:delete", member, 0, never, (*call).showServerGroup},
+	{del, "/os-server-groups/{group}", "os-server-groups:delete", member, 0, never, (*call).deleteServerGroup},
 	{get, "/os-migrations", "os-migrations:index", admin, 0, never, (*call).listMigrations},
 }

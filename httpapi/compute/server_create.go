@@ -3,7 +3,6 @@ package compute
 import (
 	"cmp"
 	"crypto/rand"
-	"encoding/json"
 	"maps"
 	"math/big"
 	"net/http"
@@ -177,37 +176,10 @@ func (c *call) zones() []string {
 	seen := map[string]bool{}
 	for n := range c.view.Nodes() {
 		if !n.Service.Disabled && !n.Service.Draining {
-			seen[n.Zone] = true
+			seen[c.view.ZoneOf(n)] = true
 		}
 	}
 	return slices.Sorted(maps.Keys(seen))
-}
-
-// readHints keeps scheduler hints as texts; lists are joined with commas.
-func (o *order) readHints() error {
-	hints := o.body.Hints
-	if len(hints) == 0 {
-		hints = o.body.OldHints
-	}
-	for name, raw := range sorted(hints) {
-		var one string
-		var many []string
-		switch {
-		case json.Unmarshal(raw, &one) == nil:
-		case json.Unmarshal(raw, &many) == nil:
-			one = strings.Join(many, ",")
-		default:
-			one = string(raw)
-		}
-		if name == "group" {
-			return bad("Instance group %s could not be found.", one)
-		}
-		if o.spec.Scheduling.Hints == nil {
-			o.spec.Scheduling.Hints = map[string]string{}
-		}
-		o.spec.Scheduling.Hints[name] = one
-	}
-	return nil
 }
 
 // countServers decides how many servers are made: as many of max_count as the quota has room for, but not fewer than
@@ -239,20 +211,17 @@ func (o *order) countServers() error {
 	return nil
 }
 
-// room is how many servers of the order the project's quota still has room for.
+// room is how many servers of the order the quotas of the project and of the user still have room for.
 func (o *order) room() int {
-	used, project := o.view.Usage(o.caller.ProjectID()), o.caller.ProjectID()
 	room := int64(maxTogether)
-	for _, q := range []struct {
-		name       cluster.QuotaName
-		used, each int64
-	}{
-		{cluster.QuotaInstances, used.Instances, 1},
-		{cluster.QuotaCores, used.VCPUs, o.spec.Flavor.VCPUs},
-		{cluster.QuotaRAM, used.MemoryMiB, o.spec.Flavor.MemoryMiB},
+	project := o.caller.ProjectID()
+	for name, each := range map[cluster.QuotaName]int64{
+		cluster.QuotaInstances: 1, cluster.QuotaCores: o.spec.Flavor.VCPUs, cluster.QuotaRAM: o.spec.Flavor.MemoryMiB,
 	} {
-		if limit := o.view.Limit(project, q.name); limit >= 0 && q.each > 0 {
-			room = min(room, max(0, limit-q.used)/q.each)
+		for _, who := range []quotaOwner{{project: project}, {project, o.caller.User.ID}} {
+			if limit := who.limit(o.view, name); limit >= 0 && each > 0 {
+				room = min(room, max(0, limit-who.used(o.view, name))/each)
+			}
 		}
 	}
 	return int(room)

@@ -253,7 +253,7 @@ func (c *call) nodeName(in *cluster.Instance) string {
 
 func (c *call) zoneOf(in *cluster.Instance) string {
 	if n, ok := c.view.Node(in.Node); ok {
-		return n.Zone
+		return c.view.ZoneOf(n)
 	}
 	return in.Spec.Scheduling.Zone
 }

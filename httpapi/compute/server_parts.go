@@ -53,8 +53,6 @@ func unsupportedOfServer(what string) func(*call) error {
 
 func empty(name string) func(*call) error { return func(c *call) error { return c.sendEmpty(name) } }
 
-func refuse(what string) func(*call) error { return func(*call) error { return unsupported(what) } }
-
 func (c *call) showVolume() error {
 	if _, err := c.server(); err != nil {
 		return err
@@ -87,8 +85,4 @@ func (c *call) clearPassword() error {
 		return err
 	}
 	return c.done(http.StatusNoContent)
-}
-
-func (c *call) showServerGroup() error {
-	return notFound("Instance group %s could not be found.", c.param("group"))
 }

@@ -202,7 +202,11 @@ func (p *renderer) versioned(j *writer, in *cluster.Instance, e extent) {
 		j.field("OS-EXT-SRV-ATTR:hostname", in.Spec.Hostname)
 	}
 	if v >= 71 && !e.list {
-		j.key("server_groups").open('[').close(']')
+		j.key("server_groups").open('[')
+		if g, ok := p.c.view.GroupOf(in); ok {
+			j.str(string(g.ID))
+		}
+		j.close(']')
 	}
 	if v >= 96 {
 		j.fieldOrNull("pinned_availability_zone", in.Spec.Scheduling.Zone)
@@ -216,7 +220,7 @@ func (p *renderer) node(id cluster.NodeID) *nodeFacts {
 	}
 	f := &nodeFacts{}
 	if n, ok := p.c.view.Node(id); ok {
-		f.name, f.zone, f.status = n.Name, n.Zone, "UP"
+		f.name, f.zone, f.status = n.Name, p.c.view.ZoneOf(n), "UP"
 		switch up, _ := p.c.up(n); {
 		case n.Service.ForcedDown:
 			f.status = "DOWN"

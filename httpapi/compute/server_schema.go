@@ -87,8 +87,7 @@ var (
 	schemaTag  = &schema.Schema{Types: []string{"string"}, MinLength: 1, MaxLength: maxTagLength, Pattern: regexp.MustCompile(`^[^,/]*$`)}
 	schemaTags = &schema.Schema{Types: []string{"array"}, Array: &schema.List{Items: schemaTag, Max: maxTags, Unique: true}}
 
-	schemaHints = schema.Loose(nil)
-	schemaZone  = schema.Text(1, 255).OrNull()
+	schemaZone = schema.Text(1, 255).OrNull()
 
 	hostnames     = regexp.MustCompile(`^[a-zA-Z0-9]+[a-zA-Z0-9-]*[a-zA-Z0-9]+$`)
 	fullHostnames = regexp.MustCompile(`^[a-zA-Z0-9]+[a-zA-Z0-9.-]*[a-zA-Z0-9]+$`)

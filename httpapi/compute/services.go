@@ -35,7 +35,7 @@ func (c *call) writeService(j *writer, n *cluster.Node) {
 	state, status := c.states(n)
 	j.open('{').field("binary", computeBinary).field("host", n.Name)
 	c.writeID(j, n)
-	j.field("zone", n.Zone).field("status", status).field("state", state).key("updated_at").micros(c.lastSeen(n))
+	j.field("zone", c.view.ZoneOf(n)).field("status", status).field("state", state).key("updated_at").micros(c.lastSeen(n))
 	j.fieldOrNull("disabled_reason", disabledReason(n))
 	if c.v >= 11 {
 		j.fieldTruth("forced_down", n.Service.ForcedDown)

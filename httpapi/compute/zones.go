@@ -2,7 +2,6 @@ package compute
 
 import (
 	"net/http"
-	"strconv"
 
 	"github.com/kilonova/kilonova/cluster"
 )
@@ -10,7 +9,8 @@ import (
 func (c *call) listZones(detail bool) error {
 	zones := map[string][]*cluster.Node{}
 	for _, n := range c.nodes() {
-		zones[n.Zone] = append(zones[n.Zone], n)
+		zone := c.view.ZoneOf(n)
+		zones[zone] = append(zones[zone], n)
 	}
 	var j writer
 	j.open('{').key("availabilityZoneInfo").open('[')
@@ -47,8 +47,8 @@ func (c *call) listHosts() error {
 	var j writer
 	j.open('{').key("hosts").open('[')
 	for _, n := range c.nodes() {
-		if zone == "" || zone == n.Zone {
-			j.open('{').field("host_name", n.Name).field("service", "compute").field("zone", n.Zone).close('}')
+		if of := c.view.ZoneOf(n); zone == "" || zone == of {
+			j.open('{').field("host_name", n.Name).field("service", "compute").field("zone", of).close('}')
 		}
 	}
 	j.close(']').close('}')
@@ -83,16 +83,6 @@ func (c *call) showHost() error {
 	}
 	j.close(']').close('}')
 	return c.send(http.StatusOK, &j)
-}
-
-func (c *call) listAggregates() error { return c.sendEmpty("aggregates") }
-
-func (c *call) showAggregate() error {
-	id := c.param("aggregate")
-	if _, err := strconv.ParseInt(id, 10, 32); err != nil {
-		return bad("Invalid input received: id must be an integer")
-	}
-	return notFound("Aggregate %s could not be found.", id)
 }
 
 // sendEmpty replies with a list of nothing.
