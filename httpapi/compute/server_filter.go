@@ -20,6 +20,7 @@ type serverQuery struct {
 
 	deleted        bool // only what is gone
 	both           bool // what is gone too
+	soft           bool // what was deleted softly counts as there
 	since, before  cluster.Time
 	changed, until bool // since or before is set
 }
@@ -29,7 +30,7 @@ func (q *serverQuery) matches(in *cluster.Instance) bool {
 	switch {
 	case q.changed && in.Times.Updated < q.since, q.until && in.Times.Updated > q.before:
 		return false
-	case q.deleted != in.Deleted && !q.both:
+	case q.deleted != (in.Deleted || in.Status.VM == cluster.VMSoftDeleted && !q.soft) && !q.both:
 		return false
 	}
 	for _, test := range q.tests {
@@ -155,6 +156,11 @@ func (c *call) readStates(q *serverQuery, v url.Values) error {
 			return cluster.Errorf(cluster.Forbidden, "Only administrators may list deleted instances")
 		}
 		q.both = true
+	}
+	q.soft = slices.Contains(statuses, "SOFT_DELETED") || v.Get("vm_state") == string(cluster.VMSoftDeleted)
+	if s := v.Get("soft_deleted"); s != "" && c.may(admin) {
+		soft, _ := schema.Truth(s)
+		q.soft = q.soft || soft
 	}
 	if len(statuses) > 0 {
 		q.tests = append(q.tests, func(in *cluster.Instance) bool { return slices.Contains(statuses, statusOf(in)) })

@@ -98,6 +98,11 @@ func (c *call) portToAttach(in *cluster.Instance, body *interfaceBody) (cluster.
 		if len(a.Fixed) > 0 {
 			request.FixedIP = a.Fixed[0].Address
 		}
+		if subnet, address, ok := o.subnetFor(n, request.FixedIP); ok {
+			if _, taken := c.view.AddressTaken(subnet, address); taken && c.first() {
+				return cluster.NewPort{}, conflict("Fixed IP address %s is already in use on network %s.", address, n.ID)
+			}
+		}
 		if err := o.addNIC(request); err != nil {
 			return cluster.NewPort{}, err
 		}

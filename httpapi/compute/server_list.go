@@ -108,11 +108,9 @@ func (c *call) pageOf(q *serverQuery) ([]*cluster.Instance, error) {
 		return take(c.view.InstancesOf(q.project, after), q), nil
 	}
 	var all []*cluster.Instance
-	if !q.deleted || q.both {
-		for in := range c.view.InstancesOf(q.project, nil) {
-			if q.matches(in) {
-				all = append(all, in)
-			}
+	for in := range c.view.InstancesOf(q.project, nil) {
+		if q.matches(in) {
+			all = append(all, in)
 		}
 	}
 	for in := range c.view.Deleted() {

@@ -1,0 +1,316 @@
+package compute_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/httpapi/rest"
+)
+
+// addNode enrols another node like the lab's first.
+func (l *lab) addNode(name, address string) *cluster.Node {
+	l.t.Helper()
+	token := cluster.JoinToken{ID: cluster.TokenID("join-" + name), Hash: cluster.Hash{9}, Uses: 1, Expires: cluster.At(time.Now().Add(time.Hour))}
+	l.Must(&cluster.PutJoinToken{Token: token})
+	n := l.Node.Clone()
+	n.ID, n.Name, n.Address = cluster.NodeID(rest.NewUUID()), name, address
+	l.Must(&cluster.EnrolNode{Token: token.ID, Secret: token.Hash, Node: *n})
+	return n
+}
+
+// instance gives a server as the state has it.
+func (l *lab) instance(id cluster.InstanceID) *cluster.Instance {
+	l.t.Helper()
+	in, ok := l.Local().Instance(id)
+	if !ok {
+		l.t.Fatalf("no instance %s", id)
+	}
+	return in
+}
+
+// reports says what the server's own node sees of it.
+func (l *lab) reports(id cluster.InstanceID, p cluster.PowerState) {
+	l.t.Helper()
+	in := l.instance(id)
+	l.Must(&cluster.ReportInstances{Node: in.Node, Reports: []cluster.InstanceReport{
+		{ID: id, Generation: in.Generation, Epoch: in.Epoch, Boot: in.Boot, Power: p}}})
+}
+
+// obey makes the server's node report what is wanted of it.
+func (l *lab) obey(id cluster.InstanceID) {
+	l.t.Helper()
+	wanted, _ := l.instance(id).Desired()
+	l.reports(id, map[cluster.Power]cluster.PowerState{cluster.WantOn: cluster.PowerRunning, cluster.WantOff: cluster.PowerShutdown,
+		cluster.WantPaused: cluster.PowerPaused, cluster.WantSaved: cluster.PowerSuspended}[wanted])
+}
+
+// carryOn does what the leader and the nodes do with a server's operation, until it is over or waits for its user.
+func (l *lab) carryOn(id cluster.InstanceID, to *cluster.Node) {
+	l.t.Helper()
+	for range 10 {
+		in := l.instance(id)
+		if in.Op == nil || in.Op.Step == cluster.StepWaiting {
+			return
+		}
+		switch in.Op.Step {
+		case cluster.StepPlacing:
+			l.Must(&cluster.PlaceMove{ID: id, Operation: in.Op.ID, Node: to.ID})
+		case cluster.StepStopping, cluster.StepFinishing, cluster.StepReverting:
+			l.obey(id)
+		default:
+			if in.Op.Capture != nil {
+				l.fill(in.Op.Capture.Image)
+			}
+			l.Must(&cluster.AdvanceOperation{Node: in.Executor(), ID: id, Operation: in.Op.ID, Step: in.Op.Step, Done: true})
+		}
+	}
+	l.t.Fatalf("operation of %s does not end: %+v", id, l.instance(id).Op)
+}
+
+// fill gives an image that is being made its bytes.
+func (l *lab) fill(id cluster.ImageID) {
+	l.t.Helper()
+	img, ok := l.Local().Image(id)
+	if !ok {
+		l.t.Fatalf("no image %s", id)
+	}
+	img = img.Clone()
+	img.Status = cluster.ImageActive
+	img.Data = &cluster.ImageData{Root: cluster.Hash{2}, Size: 1 << 20, VirtualSize: 1 << 30, MD5: strings.Repeat("c", 32),
+		SHA512: strings.Repeat("d", 128), Nodes: []cluster.NodeID{l.Node.ID}}
+	l.Must(&cluster.PutImage{Image: *img})
+}
+
+// status is what a server shows as its status.
+func (l *lab) status(id cluster.InstanceID) string {
+	l.t.Helper()
+	return l.do("admin", "2.90", "GET", "/servers/"+string(id), nil).want(200).text("server", "status")
+}
+
+// into brings a running server into a state.
+func (l *lab) into(id cluster.InstanceID, state cluster.VMState, other *cluster.Node) {
+	l.t.Helper()
+	act := func(body object) { l.act("admin", "", id, body) }
+	switch state {
+	case cluster.VMStopped:
+		act(object{"os-stop": nil})
+	case cluster.VMPaused:
+		act(object{"pause": nil})
+	case cluster.VMSuspended:
+		act(object{"suspend": nil})
+	case cluster.VMRescued:
+		act(object{"rescue": nil})
+	case cluster.VMError:
+		act(object{"os-resetState": object{"state": "error"}})
+		return
+	case cluster.VMResized:
+		act(object{"resize": object{"flavorRef": micro}})
+		l.carryOn(id, other)
+		return
+	case cluster.VMOffloaded:
+		act(object{"shelve": nil})
+		l.carryOn(id, other)
+		return
+	case cluster.VMSoftDeleted:
+		l.Must(&cluster.DeleteInstance{ID: id, Reclaim: cluster.At(time.Now().Add(time.Hour))})
+		return
+	}
+	l.obey(id)
+}
+
+// actionsByState is, for each action, a body that is right and the states that Nova does it in.
+var actionsByState = map[string]struct {
+	body   any
+	states []cluster.VMState
+}{
+	"os-start":      {nil, []cluster.VMState{cluster.VMStopped}},
+	"os-stop":       {nil, []cluster.VMState{cluster.VMActive, cluster.VMError}},
+	"reboot":        {object{"type": "SOFT"}, []cluster.VMState{cluster.VMActive}},
+	"pause":         {nil, []cluster.VMState{cluster.VMActive}},
+	"unpause":       {nil, []cluster.VMState{cluster.VMPaused}},
+	"suspend":       {nil, []cluster.VMState{cluster.VMActive}},
+	"resume":        {nil, []cluster.VMState{cluster.VMSuspended}},
+	"resize":        {object{"flavorRef": micro}, []cluster.VMState{cluster.VMActive, cluster.VMStopped}},
+	"confirmResize": {nil, []cluster.VMState{cluster.VMResized}},
+	"revertResize":  {nil, []cluster.VMState{cluster.VMResized}},
+	"migrate":       {nil, []cluster.VMState{cluster.VMActive, cluster.VMStopped}},
+	"os-migrateLive": {object{"host": nil, "block_migration": false, "disk_over_commit": false},
+		[]cluster.VMState{cluster.VMActive, cluster.VMPaused}},
+	"rescue":        {nil, []cluster.VMState{cluster.VMActive, cluster.VMStopped, cluster.VMError}},
+	"unrescue":      {nil, []cluster.VMState{cluster.VMRescued}},
+	"createImage":   {object{"name": "i"}, []cluster.VMState{cluster.VMActive, cluster.VMStopped, cluster.VMPaused, cluster.VMSuspended}},
+	"createBackup":  {object{"name": "b", "backup_type": "daily", "rotation": 1}, []cluster.VMState{cluster.VMActive, cluster.VMStopped, cluster.VMPaused, cluster.VMSuspended}},
+	"shelve":        {nil, []cluster.VMState{cluster.VMActive, cluster.VMStopped, cluster.VMPaused, cluster.VMSuspended}},
+	"unshelve":      {nil, []cluster.VMState{cluster.VMOffloaded}},
+	"restore":       {nil, []cluster.VMState{cluster.VMSoftDeleted}},
+	"shelveOffload": {nil, nil},
+}
+
+// refusalName is what an action is called where it is refused, if that is another name.
+var refusalName = map[string]string{"os-start": "start", "os-stop": "stop"}
+
+// Every action is tried in every state. It is done in those that Nova allows, and refused with Nova's words in the others.
+func TestOperations_InEveryStateAreDoneOrRefusedAsNovaDoes(t *testing.T) {
+	states := []cluster.VMState{cluster.VMActive, cluster.VMStopped, cluster.VMPaused, cluster.VMSuspended, cluster.VMRescued, cluster.VMError,
+		cluster.VMResized, cluster.VMOffloaded, cluster.VMSoftDeleted}
+	l := newLab(t)
+	other := l.addNode("node-2", "127.0.0.2")
+	l.Must(&cluster.PutQuota{Quota: cluster.Quota{Project: l.Projs["demo"], Limits: map[cluster.QuotaName]int64{
+		cluster.QuotaInstances: -1, cluster.QuotaCores: -1, cluster.QuotaRAM: -1}}})
+	tries := map[string]any{"rebuild": nil}
+	for name := range actionsByState {
+		tries[name] = nil
+	}
+	for name := range tries {
+		a, ok := actionsByState[name]
+		if !ok {
+			a.body, a.states = object{"imageRef": l.image}, []cluster.VMState{cluster.VMActive, cluster.VMStopped, cluster.VMError}
+		}
+		for _, state := range states {
+			id := l.server("demo", "s", nil)
+			if state != cluster.VMActive {
+				l.into(id, state, other)
+			}
+			if got := l.instance(id).Status; got.VM != state || got.Task != cluster.TaskNone {
+				t.Fatalf("%s is in %s, %q, not %s", id, got.VM, got.Task, state)
+			}
+			reply := l.act("admin", "", id, object{name: a.body})
+			if contains(a.states, state) {
+				if reply.StatusCode >= 300 {
+					t.Errorf("%s in %s: %d %s", name, state, reply.StatusCode, reply.body)
+				}
+			} else {
+				called := name
+				if n := refusalName[name]; n != "" {
+					called = n
+				}
+				reply.fails(409, "Cannot '"+called+"' instance "+string(id)+" while it is in vm_state "+string(state))
+			}
+			l.Must(&cluster.DeleteInstance{ID: id})
+		}
+	}
+}
+
+func contains(states []cluster.VMState, s cluster.VMState) bool {
+	for _, x := range states {
+		if x == s {
+			return true
+		}
+	}
+	return false
+}
+
+// A locked server is changed by nobody but administrators, whatever the operation; os-resetState is theirs alone.
+func TestOperations_OnALockedServerAreConflicts(t *testing.T) {
+	l := newLab(t)
+	id := l.server("demo", "s", nil)
+	l.act("demo", "", id, object{"lock": nil}).want(202)
+	for name, a := range actionsByState {
+		if name == "migrate" || name == "os-migrateLive" || name == "shelveOffload" {
+			continue // an administrator's
+		}
+		l.act("demo", "", id, object{name: a.body}).fails(409, "Instance "+string(id)+" is locked")
+	}
+	path := "/servers/" + string(id) + "/os-interface"
+	l.do("demo", "", "POST", path, object{"interfaceAttachment": object{}}).fails(409, "is locked")
+	l.do("demo", "", "DELETE", path+"/"+nobody, nil).fails(409, "is locked")
+	for _, name := range []string{"addFixedIp", "removeFixedIp"} {
+		body := object{"addFixedIp": object{"networkId": l.network}, "removeFixedIp": object{"address": "10.78.0.2"}}[name]
+		l.act("demo", "", id, object{name: body}).fails(409, "is locked")
+	}
+	l.act("admin", "", id, object{"os-resetState": object{"state": "error"}}).want(202)
+	l.act("admin", "", id, object{"os-resetState": object{"state": "active"}}).want(202)
+	l.act("admin", "", id, object{"pause": nil}).want(202)
+}
+
+// What only operators may do is refused to members, and everything to readers, with the name of the policy.
+func TestOperations_NeedTheRoleThatNovaAsksFor(t *testing.T) {
+	l := newLab(t)
+	id := l.server("demo", "s", nil)
+	l.golden("511-error-403-demo-migrate", l.act("demo", "", id, object{"migrate": nil}))
+	rules := map[string]string{"migrate": "os-migrate-server:migrate", "os-migrateLive": "os-migrate-server:migrate_live", "evacuate": "os-evacuate",
+		"os-resetState": "os-admin-actions:reset_state", "shelveOffload": "os-shelve:shelve_offload", "resetNetwork": "os-admin-actions:reset_network"}
+	for name, rule := range rules {
+		l.act("demo", "", id, object{name: nil}).fails(403, "Policy doesn't allow os_compute_api:"+rule+" to be performed.")
+	}
+	for name, a := range actionsByState {
+		l.act("viewer", "", id, object{name: a.body}).fails(403, "Policy doesn't allow os_compute_api:")
+		l.act("other", "", id, object{name: a.body}).fails(404, "Instance "+string(id)+" could not be found.")
+	}
+	for _, path := range []string{"/os-migrations", "/servers/" + string(id) + "/migrations"} {
+		l.do("demo", "2.80", "GET", path, nil).fails(403, "Policy doesn't allow os_compute_api:")
+	}
+	l.do("viewer", "", "POST", "/servers/"+string(id)+"/os-interface", object{}).fails(403, "os-attach-interfaces:create")
+}
+
+// Bodies that Nova's validator refuses are refused, at the microversions that it refuses them.
+func TestOperations_BadBodiesAreRefused(t *testing.T) {
+	l := newLab(t)
+	id := l.server("demo", "s", nil)
+	for _, c := range []struct {
+		version string
+		body    object
+		says    string
+	}{
+		{"", object{"resize": object{}}, "'flavorRef' is a required property"},
+		{"", object{"resize": object{"flavorRef": nil}}, "flavorRef"},
+		{"", object{"resize": object{"flavorRef": ""}}, "flavorRef"},
+		{"", object{"resize": object{"flavorRef": "99"}}, "Flavor 99 could not be found."},
+		{"", object{"resize": object{"flavorRef": micro, "x": 1}}, "('x' was unexpected)"},
+		{"", object{"rebuild": object{}}, "'imageRef' is a required property"},
+		{"", object{"rebuild": object{"imageRef": "x"}}, "imageRef"},
+		{"", object{"rebuild": object{"imageRef": nobody}}, "Cannot find image for rebuild"},
+		{"", object{"rebuild": object{"imageRef": l.image, "description": "x"}}, "('description' was unexpected)"},
+		{"2.53", object{"rebuild": object{"imageRef": l.image, "key_name": "x"}}, "('key_name' was unexpected)"},
+		{"2.54", object{"rebuild": object{"imageRef": l.image, "key_name": "x"}}, "Invalid key_name provided."},
+		{"2.57", object{"rebuild": object{"imageRef": l.image, "personality": []object{}}}, "('personality' was unexpected)"},
+		{"2.57", object{"rebuild": object{"imageRef": l.image, "user_data": "!"}}, "user_data"},
+		{"2.63", object{"rebuild": object{"imageRef": l.image, "trusted_image_certificates": []string{"a"}}}, "not supported"},
+		{"2.90", object{"rebuild": object{"imageRef": l.image, "hostname": "-"}}, "hostname"},
+		{"", object{"rebuild": object{"imageRef": l.image, "name": " "}}, "name"},
+		{"", object{"rebuild": object{"imageRef": l.image, "accessIPv4": "x"}}, "accessIPv4"},
+		{"", object{"rebuild": object{"imageRef": l.image, "preserve_ephemeral": true}}, "preserving ephemeral partitions"},
+		{"", object{"rescue": object{"x": 1}}, "('x' was unexpected)"},
+		{"", object{"rescue": object{"rescue_image_ref": "x"}}, "rescue_image_ref"},
+		{"", object{"rescue": object{"rescue_image_ref": nobody}}, "Can not find requested image"},
+		{"", object{"createImage": object{}}, "'name' is a required property"},
+		{"", object{"createImage": object{"name": ""}}, "name"},
+		{"", object{"createImage": object{"name": strings.Repeat("x", 256)}}, "name"},
+		{"", object{"createImage": object{"name": "x", "metadata": object{"": "y"}}}, "metadata"},
+		{"", object{"createBackup": object{"name": "x", "backup_type": "daily", "rotation": -1}}, "rotation"},
+		{"", object{"createBackup": object{"name": "x", "backup_type": "daily", "rotation": "many"}}, "rotation"},
+		{"", object{"createBackup": object{"name": "x", "rotation": 1}}, "'backup_type' is a required property"},
+		{"", object{"os-migrateLive": object{"host": nil}}, "is a required property"},
+		{"", object{"os-migrateLive": object{"host": nil, "block_migration": "auto", "disk_over_commit": false}}, "block_migration"},
+		{"2.25", object{"os-migrateLive": object{"host": nil, "block_migration": "auto", "disk_over_commit": false}}, "('disk_over_commit' was unexpected)"},
+		{"2.29", object{"os-migrateLive": object{"host": "node-1", "block_migration": "auto", "force": true}}, "('force' was unexpected)"},
+		{"2.30", object{"os-migrateLive": object{"host": nil, "block_migration": "auto", "force": true}}, "Can't force to a non-provided destination"},
+		{"2.68", object{"os-migrateLive": object{"host": "node-1", "block_migration": "auto", "force": true}}, "('force' was unexpected)"},
+		{"", object{"os-migrateLive": object{"host": "node-1", "block_migration": false, "disk_over_commit": false}}, "Unable to migrate instance"},
+		{"2.56", object{"migrate": object{"host": "nohost"}}, "Compute host nohost could not be found."},
+		{"2.56", object{"migrate": object{"x": "nohost"}}, "('x' was unexpected)"},
+		{"2.77", object{"unshelve": object{}}, "'availability_zone' is a required property"},
+		{"2.77", object{"unshelve": object{"host": "x"}}, "host"},
+		{"", object{"evacuate": object{}}, "'onSharedStorage' is a required property"},
+		{"", object{"evacuate": object{"onSharedStorage": true, "adminPass": "x"}}, "admin password can't be changed on existing disk"},
+		{"2.14", object{"evacuate": object{"onSharedStorage": true}}, "('onSharedStorage' was unexpected)"},
+		{"2.29", object{"evacuate": object{"force": true}}, "Can't force to a non-provided destination"},
+		{"2.68", object{"evacuate": object{"force": true, "host": "node-1"}}, "('force' was unexpected)"},
+		{"2.14", object{"evacuate": object{"host": "node-1"}}, "The target host can't be the same one."},
+		{"", object{"os-resetState": object{"state": "paused"}}, "'paused' is not one of ['active', 'error']"},
+		{"", object{"os-resetState": object{}}, "'state' is a required property"},
+		{"", object{"addFixedIp": object{}}, "'networkId' is a required property"},
+		{"", object{"addFixedIp": object{"networkId": nobody}}, "could not be found for instance"},
+		{"", object{"removeFixedIp": object{"address": "x"}}, "address"},
+		{"", object{"removeFixedIp": object{"address": "10.0.0.1"}}, "does not have fixed IP '10.0.0.1'"},
+	} {
+		l.act("admin", c.version, id, c.body).fails(400, c.says)
+	}
+	l.act("admin", "2.14", id, object{"evacuate": object{"host": "nohost"}}).fails(404, "Compute host nohost not found.")
+	l.act("demo", "2.44", id, object{"addFixedIp": object{"networkId": nobody}}).fails(404, "The resource could not be found.")
+	if in := l.instance(id); in.Status.Task != cluster.TaskNone || in.Status.VM != cluster.VMActive {
+		t.Errorf("a refused request changed the server: %+v", in.Status)
+	}
+}
