@@ -57,6 +57,11 @@ test-unit: ## run the tests that need neither root nor libvirt
 sim: ## simulate SEEDS=100 clusters in virtual time, from FIRST=1 on; a failure prints how to run its seed again
 	@$(PLAIN) test -trimpath ./e2e/sim -run 'TestSim$$' -count=1 -timeout 0 -v -args -seeds $(SEEDS) -first-seed $(FIRST) | grep -v '^ *\(=== RUN\|--- PASS\)'
 
+.PHONY: tempest
+tempest: deps build ## run OpenStack's own tests against three nodes with simulated guests (root; a part of them: TESTS=regex)
+	@$(PLAIN) build -trimpath -o bin/tempest ./e2e/tempest
+	@exec bin/tempest --kilonova bin/kilonova $(TESTS)
+
 .PHONY: bench
 bench: deps build ## print the promised figures of speed and size, beside this machine's fsync latency (root; flags in BENCH=)
 	@$(PLAIN) build -trimpath -o bin/bench ./e2e/bench
