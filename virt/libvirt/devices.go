@@ -58,8 +58,8 @@ func deviceList(g virt.Guest, h hardware, p platform, at place) (*libvirtxml.Dom
 }
 
 // sparePorts is how many disks and cards a guest can be given while it runs. On machines with PCI Express each needs
-// a port of its own that was there when the guest was started. An unused port takes 4 KiB of the guest's address
-// space and a millisecond of its firmware's time.
+// a port of its own that was there when the guest was started. Sixteen of them take a start under emulation (QEMU 7.2,
+// SeaBIOS) from 0.55 s to 0.7 s, and 3 MiB of the host's memory.
 const sparePorts = 16
 
 // controllers gives those that libvirt must be told about: no USB where nothing needs it, since an idle USB

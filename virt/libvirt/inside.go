@@ -2,7 +2,6 @@ package libvirt
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -95,7 +94,7 @@ func (d *Driver) setPassword(ctx context.Context, dom rpc.Domain, user, password
 	err = tell(ctx, d.rpc, "set user's password", func(l *rpc.Libvirt) error {
 		return l.DomainSetUserPassword(dom, rpc.OptString{user}, rpc.OptString{password}, 0)
 	})
-	if hasCode(err, rpc.ErrAgentUnresponsive) || hasCode(err, rpc.ErrAgentUnsynced) || hasCode(err, rpc.ErrOperationUnsupported) {
+	if hasCode(err, rpc.ErrAgentUnresponsive) || hasCode(err, rpc.ErrAgentUnsynced) {
 		return fmt.Errorf("%w: %w", virt.ErrUnsupported, err)
 	}
 	return err
@@ -106,9 +105,6 @@ func (d *Driver) Crash(ctx context.Context, id cluster.InstanceID) error {
 	dom, err := d.needRunning(ctx, id)
 	if err == nil {
 		err = tell(ctx, d.rpc, "inject interrupt", func(l *rpc.Libvirt) error { return l.DomainInjectNmi(dom, 0) })
-	}
-	if hasCode(err, rpc.ErrNoSupport) || hasCode(err, rpc.ErrOperationUnsupported) {
-		err = errors.Join(virt.ErrUnsupported, err)
 	}
 	if err != nil {
 		return fmt.Errorf("crash %s: %w", id, err)

@@ -132,10 +132,13 @@ func fromLibvirt(err error) bool {
 	return e.Code != uint32(rpc.ErrRPC) && e.Code != uint32(rpc.ErrNoConnect)
 }
 
-// explain gives a missing domain the contract's name.
+// explain gives a missing domain, and what this libvirt or hypervisor cannot do, the contract's names.
 func explain(err error) error {
-	if rpc.IsNotFound(err) {
+	switch {
+	case rpc.IsNotFound(err):
 		return fmt.Errorf("%w: %w", virt.ErrNotFound, err)
+	case hasCode(err, rpc.ErrNoSupport), hasCode(err, rpc.ErrOperationUnsupported):
+		return fmt.Errorf("%w: %w", virt.ErrUnsupported, err)
 	}
 	return err
 }

@@ -167,27 +167,20 @@ func (w migrationWatch) adopted(ctx context.Context) error {
 	tick := time.NewTicker(jobPoll)
 	defer tick.Stop()
 	for {
+		j, jobErr := w.d.jobOf(ctx, w.dom, false)
 		on, err := w.d.active(ctx, w.dom)
-		if errors.Is(err, virt.ErrNotFound) || err == nil && !on {
+		switch {
+		case errors.Is(err, virt.ErrNotFound), err == nil && !on:
 			return nil // it is there now
-		}
-		if err != nil {
+		case err != nil:
 			return err
+		case jobErr != nil && !fromLibvirt(jobErr): // libvirt's own say that the domain was going in between
+			return jobErr
+		case jobErr == nil && j.op == rpc.DomainJobOperationStrMigrationOut && j.kind != rpc.DomainJobNone:
+			w.tell(j)
+		case jobErr == nil:
+			return errors.New("the migration that was under way ended, and the guest is still here")
 		}
-		j, err := w.d.jobOf(ctx, w.dom, false)
-		if fromLibvirt(err) {
-			continue // it went in between
-		}
-		if err != nil {
-			return err
-		}
-		if j.kind == rpc.DomainJobNone || j.op != rpc.DomainJobOperationStrMigrationOut {
-			if on, err := w.d.active(ctx, w.dom); err == nil && on {
-				return errors.New("the migration that was under way ended, and the guest is still here")
-			}
-			continue
-		}
-		w.tell(j)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

@@ -181,7 +181,7 @@ func parseView(text string) (domainView, error) {
 
 // viewLife is how long a view is believed without a look. What this driver changes and what libvirt tells of are
 // looked at anew at once; this bounds how long a change that an operator made behind our back stays unseen.
-const viewLife = 15 * time.Second
+const viewLife = time.Minute
 
 // views remembers what was read of each domain, so that listing hundreds costs one call and not hundreds. It
 // remembers only while libvirt's events are heard.
