@@ -26,6 +26,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type lab struct {
 	t     testing.TB
 	net   *rafttest.Network
+	wrap  func(StreamLayer) StreamLayer // nil: streams are as they are
 	dir   string
 	seams seams
 	tune  func(n int, c *Config)
@@ -98,6 +99,9 @@ func (l *lab) open(n int) *replica {
 	l.t.Helper()
 	cfg, fatal := l.config(n)
 	cfg.Stream = l.net.Listen(cfg.Addr)
+	if l.wrap != nil {
+		cfg.Stream = l.wrap(cfg.Stream)
+	}
 	r, err := Open(cfg)
 	if err != nil {
 		l.t.Fatalf("open node %d: %v", n, err)

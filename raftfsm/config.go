@@ -69,7 +69,7 @@ type Timing struct {
 	Heartbeat time.Duration // a follower that heard nothing for this long (to twice that) stands for election; 1.5 s
 	Election  time.Duration // a candidate without a majority starts again after this long (to twice that); 1.5 s
 	Lease     time.Duration // a leader without a majority for this long steps down; 1 s
-	Commit    time.Duration // an idle leader repeats its commit index this often (to twice that); 300 ms
+	Commit    time.Duration // an idle leader repeats its commit index this often (to twice that); 1 s
 	DiskStall time.Duration // a leader whose disk does not finish a write for this long gives way; 3 s
 }
 
@@ -82,7 +82,7 @@ func (t Timing) withDefaults() Timing {
 	set(&t.Heartbeat, 1500*time.Millisecond)
 	set(&t.Election, t.Heartbeat)
 	set(&t.Lease, t.Heartbeat*2/3)
-	set(&t.Commit, 300*time.Millisecond) // the early commit notice has told it long before
+	set(&t.Commit, time.Second) // the early commit notice has told it long before, and each repetition wakes the followers
 	set(&t.DiskStall, 3*time.Second)
 	return t
 }
