@@ -116,6 +116,7 @@ func (c *chooser) refresh() *cluster.View {
 			for id := range changed {
 				c.bring(view, id)
 			}
+			c.index.Follow(view)
 			return view
 		}
 	}

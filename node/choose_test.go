@@ -78,6 +78,53 @@ func TestChooser_FollowsEachNode(t *testing.T) {
 	}
 }
 
+// An aggregate changes what its hosts are, and no host's own record.
+func TestChooser_FollowsAggregates(t *testing.T) {
+	s, c := crowd(t, 3)
+	c.refresh()
+	ask := cluster.Instance{ID: "ask", Project: "p", Spec: cluster.Spec{
+		Flavor: cluster.Flavor{VCPUs: 1, MemoryMiB: 1, DiskGiB: 1}, Scheduling: cluster.Scheduling{Zone: "az"},
+	}}
+	if e := c.explain(&ask); e.Node != "" {
+		t.Fatalf("chosen: %q, though there is no such zone", e.Node)
+	}
+	write(t, s, &cluster.PutAggregate{Aggregate: cluster.Aggregate{
+		ID: "a", Name: "a", Hosts: []cluster.NodeID{member(2).ID}, Metadata: map[string]string{cluster.ZoneKey: "az"},
+	}})
+	if e := c.explain(&ask); e.Node != member(2).ID {
+		t.Errorf("chosen: %q, not the host of the zone", e.Node)
+	}
+}
+
+// Requests for members of a group that are under way at the same time know of each other, and no longer when they are over.
+func TestChooser_MembersUnderWayKeepApart(t *testing.T) {
+	s, c := crowd(t, 3)
+	write(t, s, &cluster.CreateServerGroup{Group: cluster.ServerGroup{ID: "g", Project: "p", User: "u", Name: "g", Policy: cluster.AntiAffinity}})
+	var ops []*cluster.CreateInstances
+	var releases []func()
+	at := map[cluster.NodeID]bool{}
+	for i := range 3 {
+		op := &cluster.CreateInstances{Request: "r", Project: "p", User: "u",
+			Spec:  cluster.Spec{Flavor: cluster.Flavor{ID: "1", Name: "small", VCPUs: 1, MemoryMiB: 1, DiskGiB: 1}, Scheduling: cluster.Scheduling{Group: "g"}},
+			Items: []cluster.NewInstance{{ID: cluster.InstanceID(fmt.Sprint("i", i)), Name: "x", Hostname: "x"}}}
+		ops, releases = append(ops, op), append(releases, c.prepare(op))
+		at[op.Items[0].Node] = true
+	}
+	if len(at) != 3 || at[""] {
+		t.Fatalf("three members go to %v", at)
+	}
+	write(t, s, ops[0])
+	write(t, s, ops[1])
+	for _, release := range releases {
+		release()
+	}
+	again := &cluster.CreateInstances{Request: "r", Project: "p", User: "u", Spec: ops[2].Spec, Items: []cluster.NewInstance{{ID: "j", Name: "x", Hostname: "x"}}}
+	defer c.prepare(again)()
+	if again.Items[0].Node != ops[2].Items[0].Node {
+		t.Errorf("the member after the one that was given up goes to %q, not to %q", again.Items[0].Node, ops[2].Items[0].Node)
+	}
+}
+
 // Most changes are of a few nodes or of none. The work of following them must not grow with the number of nodes: a set of all their names
 // was made for each.
 func TestChooser_LooksOnlyAtNodesThatChanged(t *testing.T) {
