@@ -90,6 +90,8 @@ var layers = map[string][]string{
 	"httpapi/consoleproxy": {"cluster", "httpapi/rest"},
 	"node/pki":             {"cluster"},
 	"node/peernet":         {"cluster", "node/pki"},
+	"node/failpoint":       {},
+	"node/operate":         {"cluster", "virt", "httpapi/peer", "node/reconcile", "node/failpoint"},
 	"node/reconcile":       {"cluster", "virt"},
 	"node":                 {"cluster", "raftfsm", "gossip", "placement", "virt", "httpapi"},
 	"e2e":                  {"cluster", "raftfsm", "gossip", "placement", "virt", "httpapi", "node"},

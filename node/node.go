@@ -65,6 +65,7 @@ type host struct {
 	images    *imageStore
 	copies    *copies
 	loop      *reconcile.Loop
+	moves     moves
 	inventory *inventory
 	consoles  *consoles
 	volumes   *volumes
@@ -234,6 +235,7 @@ func (n *node) openHost() error {
 			}
 		},
 	})
+	h.moves = n.openMoves(h)
 	h.inventory = &inventory{
 		cfg: n.cfg, self: n.id.Node, agreement: n.state, driver: h.driver, quarantine: h.loop.Quarantined, log: n.cfg.Log,
 		shares:    files.Shares,
@@ -279,6 +281,7 @@ func (n *node) run(ctx context.Context) error {
 	}
 	defer servers.close()
 	wg.Go(func() { n.host.loop.Run(ctx) })
+	wg.Go(func() { n.host.moves.loop.Run(ctx) })
 	wg.Go(func() { n.host.inventory.run(ctx) })
 	wg.Go(func() { n.host.volumes.run(ctx) })
 	wg.Go(func() { n.host.images.sweep(ctx, n.state.Read) })
@@ -315,6 +318,7 @@ func (n *node) abdicate() {
 // close ends the parts, the last opened first.
 func (n *node) close() {
 	if n.host != nil {
+		n.host.moves.close()
 		if n.host.driver != nil {
 			n.host.driver.Close()
 		}

@@ -59,8 +59,8 @@ func (n *node) serve() (*servers, error) {
 	})
 	peers := &http.Server{Handler: peer.Router(peer.Services{
 		Agreement: n.state, Blobs: n.host.blobs, Consoles: hereConsoles{n.host.consoles}, Inside: hereInside{s.inside.inside},
-		Log: n.cfg.Log,
-	}), ReadHeaderTimeout: handshakeGrace}
+		Disks: n.host.moves.source, Log: n.cfg.Log,
+	}), ReadHeaderTimeout: handshakeGrace, ConnContext: withAsker}
 	s.start(peers, func() error { return peers.Serve(n.wire.port.Proto(peernet.ProtoHTTP)) })
 	join := &http.Server{
 		Handler:           peer.JoinRouter(&admission{backend: n.state, pause: newAttempts()}, registrar{n.state.Local}, n.cfg.Log),

@@ -88,6 +88,9 @@ func (s *server) setRunning(tag string, running bool) {
 func (s *server) abandoned(view *cluster.View, i *cluster.Image) bool {
 	tag := i.Properties[uploadTag]
 	node, _, tagged := strings.Cut(tag, " ")
+	if captured(view, i.ID) {
+		return false
+	}
 	if tagged && node == string(s.Node) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -97,6 +100,16 @@ func (s *server) abandoned(view *cluster.View, i *cluster.Image) bool {
 		return true
 	}
 	return s.now().Sub(i.Updated.Std()) > staleAfter
+}
+
+// captured tells whether an instance's disk is being saved to the image.
+func captured(view *cluster.View, id cluster.ImageID) bool {
+	for in := range view.UnderWay() {
+		if c := in.Op.Capture; c != nil && c.Image == id {
+			return true
+		}
+	}
+	return false
 }
 
 // held gives the record if it is still this upload's.

@@ -18,6 +18,7 @@ type Services struct {
 	Blobs     Blobs
 	Consoles  Consoles
 	Inside    Inside
+	Disks     DiskSource
 	Log       *slog.Logger
 }
 

@@ -20,6 +20,24 @@ type liveConn struct {
 	set  *live
 }
 
+// NodeOf tells which node has proved to be at the other end of a connection that a Port or a Dial gave.
+func NodeOf(c net.Conn) (cluster.NodeID, bool) {
+	lc, ok := c.(*liveConn)
+	if !ok {
+		return "", false
+	}
+	return lc.node, true
+}
+
+// CloseWrite ends what this end sends; the other direction goes on.
+func (c *liveConn) CloseWrite() error {
+	half, ok := c.Conn.(interface{ CloseWrite() error })
+	if !ok {
+		return c.Close()
+	}
+	return half.CloseWrite()
+}
+
 // Close takes the connection out of the set. It may be called more than once.
 func (c *liveConn) Close() error {
 	c.set.mu.Lock()

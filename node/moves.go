@@ -1,0 +1,82 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+
+	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/httpapi/image"
+	"github.com/kilonova/kilonova/httpapi/peer"
+	"github.com/kilonova/kilonova/node/operate"
+	"github.com/kilonova/kilonova/node/peernet"
+	virtimage "github.com/kilonova/kilonova/virt/image"
+)
+
+// capturesDir is where disks stand that are on their way into an image, below the data directory.
+const capturesDir = "captures"
+
+// moves is this node's part of the operations that take several steps.
+type moves struct {
+	loop   *operate.Loop
+	source *operate.Source
+}
+
+func (n *node) openMoves(h *host) moves {
+	return moves{
+		source: operate.NewSource(n.id.Node, n.state, h.driver, n.cfg.Log),
+		loop: operate.New(operate.Config{
+			Node: n.id.Node, Cluster: n.state, Driver: h.driver, Images: h.blobs, Sources: n.wire.client,
+			Store: captures{h.images, h.copies}, Scratch: n.dir.file(capturesDir), Log: n.cfg.Log,
+		}),
+	}
+}
+
+func (m *moves) close() {
+	if m.source != nil {
+		m.source.Close()
+	}
+}
+
+// withAsker lets handlers of the peer port know which node is at the other end; it is a ConnContext of net/http.
+func withAsker(ctx context.Context, c net.Conn) context.Context {
+	if id, ok := peernet.NodeOf(c); ok {
+		return peer.WithAsker(ctx, id)
+	}
+	return ctx
+}
+
+// captures puts disks that were saved to files into the image store. It implements operate.ImageStore.
+type captures struct {
+	*imageStore
+	*copies
+}
+
+var _ operate.ImageStore = captures{}
+
+// Import implements operate.ImageStore. The file passes the same examination as an upload: a guest's disk is anybody's bytes.
+func (c captures) Import(ctx context.Context, path string) (*cluster.ImageData, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	var virtual int64
+	blob, err := c.imageStore.Import(ctx, f, info.Size(), image.MaxBytes, func(r io.ReaderAt, size int64) error {
+		found, err := virtimage.Inspect(r, size)
+		if err == nil {
+			virtual, err = found.VirtualSize, virtimage.Check(virtimage.QCOW2, found)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("import %s: %w", path, err)
+	}
+	return &cluster.ImageData{Root: blob.Root, Size: blob.Size, VirtualSize: virtual, MD5: blob.MD5, SHA512: blob.SHA512}, nil
+}
