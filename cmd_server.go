@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -33,6 +34,9 @@ func newServerCommand() *cobra.Command {
 			func(ctx context.Context, s *gophercloud.ServiceClient, id string) error {
 				return servers.Stop(ctx, s, id).ExtractErr()
 			}))
+	cmd.AddCommand(newServerActionCommands(f)...)
+	cmd.AddCommand(newResizeCommand(f), newMigrateCommand(f), newUnshelveCommand(f), newRebuildCommand(f), newRescueCommand(f),
+		newSnapshotCommand(f), newBackupCommand(f))
 	return cmd
 }
 
@@ -254,16 +258,15 @@ func newServerPowerCommand(f *cloudFlags, verb, short, becomes string, act func(
 			if err := doing(verb+" server "+arg, act(ctx, s, found.ID)); err != nil || !w.wait {
 				return err
 			}
-			_, err = c.settle(ctx, s, found, becomes, w.limit)
-			return err
+			return c.finish(ctx, s, found, becomes, w.limit)
 		})
 	})
 	w.add(cmd)
 	return cmd
 }
 
-// settle waits until a server has a status and nothing is being done to it. A server in ERROR is an error, which says
-// why.
+// settle waits until nothing is being done to a server, which then has to have a status; an empty one is any. A server that
+// has another, or is in ERROR, is an error, which says why.
 func (c *cloud) settle(ctx context.Context, s *gophercloud.ServiceClient, server servers.Server, becomes string, limit time.Duration) (servers.Server, error) {
 	err := c.wait(ctx, "server "+server.Name, limit, func(ctx context.Context) (string, bool, error) {
 		now, err := servers.Get(ctx, s, server.ID).Extract()
@@ -276,8 +279,12 @@ func (c *cloud) settle(ctx context.Context, s *gophercloud.ServiceClient, server
 			return "", false, fmt.Errorf("server %s is in ERROR: %s", now.Name, fault(now.Fault))
 		case now.TaskState != "":
 			return now.Status + ", " + now.TaskState, false, nil
+		case becomes == "" || now.Status == becomes:
+			return now.Status, true, nil
+		case now.Status == "BUILD":
+			return now.Status, false, nil
 		}
-		return now.Status, now.Status == becomes, nil
+		return "", false, errors.Join(fmt.Errorf("server %s is %s instead of %s", now.Name, now.Status, becomes), c.failure(ctx, s, *now))
 	})
 	return server, err
 }
