@@ -107,14 +107,15 @@ func (c *call) updateService() error {
 	case body.Reason != "" && body.Status != "disabled":
 		return bad("Specifying 'disabled_reason' requires 'status' to be 'disabled'.")
 	}
-	s := n.Service
-	if body.Status != "" {
-		setStatus(&s, body.Status == "disabled", body.Reason)
-	}
-	if body.Down != nil {
-		s.ForcedDown = bool(*body.Down)
-	}
-	if n, err = c.setService(n, s); err != nil {
+	n, err = c.setService(n, func(s *cluster.ServiceState) {
+		if body.Status != "" {
+			setStatus(s, body.Status == "disabled", body.Reason)
+		}
+		if body.Down != nil {
+			s.ForcedDown = bool(*body.Down)
+		}
+	})
+	if err != nil {
 		return err
 	}
 	var j writer
@@ -132,8 +133,18 @@ func setStatus(s *cluster.ServiceState, disabled bool, reason string) {
 	}
 }
 
-func (c *call) setService(n *cluster.Node, s cluster.ServiceState) (*cluster.Node, error) {
-	if _, err := c.change(&cluster.SetNodeService{ID: n.ID, Service: s}); err != nil {
+// setService changes what is said of a node's service. Another operator's word that came between is not lost.
+func (c *call) setService(n *cluster.Node, change func(*cluster.ServiceState)) (*cluster.Node, error) {
+	err := c.update(func(v *cluster.View) (cluster.Op, error) {
+		now, ok := v.Node(n.ID)
+		if !ok {
+			return nil, notFound("Service %s not found.", n.ID)
+		}
+		s := now.Service
+		change(&s)
+		return &cluster.SetNodeService{ID: n.ID, Service: s, Revision: now.Revision}, nil
+	})
+	if err != nil {
 		return nil, err
 	}
 	after, ok := c.view.Node(n.ID)
@@ -156,13 +167,14 @@ func (c *call) actOnService(action string) error {
 	if !ok || body.Binary != computeBinary {
 		return notFound("Could not find binary %s on host %s.", body.Binary, body.Host)
 	}
-	s := n.Service
-	if action == "force-down" {
-		s.ForcedDown = body.Down == nil || bool(*body.Down)
-	} else {
-		setStatus(&s, action != "enable", body.Reason)
-	}
-	if n, err = c.setService(n, s); err != nil {
+	n, err = c.setService(n, func(s *cluster.ServiceState) {
+		if action == "force-down" {
+			s.ForcedDown = body.Down == nil || bool(*body.Down)
+		} else {
+			setStatus(s, action != "enable", body.Reason)
+		}
+	})
+	if err != nil {
 		return err
 	}
 	var j writer
