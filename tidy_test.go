@@ -91,6 +91,7 @@ var layers = map[string][]string{
 	"node/pki":             {"cluster"},
 	"node/peernet":         {"cluster", "node/pki"},
 	"node/failpoint":       {},
+	"node/lead":            {"cluster", "placement"},
 	"node/operate":         {"cluster", "virt", "httpapi/peer", "node/reconcile", "node/failpoint"},
 	"node/reconcile":       {"cluster", "virt"},
 	"node":                 {"cluster", "raftfsm", "gossip", "placement", "virt", "httpapi"},

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/node/lead"
 )
 
 // The ports of a node, all on its bind address.
@@ -44,7 +45,7 @@ type Config struct {
 	SharedDir  string            // directory that other nodes have, too, for volumes of the shared types; "": none
 	APITLS     bool
 	TokenLife  time.Duration
-	Lifecycle  Lifecycle
+	Lifecycle  lead.Lifecycle
 
 	SnapshotEvery uint64 // entries of the log from one snapshot of the state to the next; 0: raftfsm's default
 	Log           *slog.Logger

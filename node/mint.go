@@ -36,6 +36,3 @@ func (m mint) Mint(ctx context.Context, uses int, life time.Duration, zone strin
 	}
 	return secret.String(), token, nil
 }
-
-// Explain implements clusterapi.Placer.
-func (c *chooser) Explain(in *cluster.Instance) cluster.Explanation { return c.explain(in) }

@@ -16,6 +16,7 @@ import (
 	"github.com/kilonova/kilonova/cluster"
 	"github.com/kilonova/kilonova/gossip"
 	"github.com/kilonova/kilonova/httpapi/peer"
+	"github.com/kilonova/kilonova/node/lead"
 	"github.com/kilonova/kilonova/node/peernet"
 	"github.com/kilonova/kilonova/node/reconcile"
 	"github.com/kilonova/kilonova/raftfsm"
@@ -157,8 +158,7 @@ func (n *node) openState() error {
 	a := &agreement{raft: raft, peers: n.wire.client, self: n.id.Node, log: n.cfg.Log, meters: n.meters}
 	a.barrier = newSharedBarrier(a.readIndex)
 	n.members = &members{agreement: a, self: n.id.Node, started: time.Now()}
-	a.chooser = newChooser(seedOf(n.id.Node), raft.View, n.members.hints)
-	a.chooser.count = n.meters.chosen
+	a.chooser = lead.NewChooser(seedOf(n.id.Node), raft.View, n.members.hints, n.meters.chosen)
 	n.state = a
 	return nil
 }
@@ -254,11 +254,11 @@ func (n *node) lead(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { n.host.copies.run(ctx) })
-	l := &leader{
-		agreement: n.state.raft, self: n.id.Node, chooser: n.state.chooser, hints: n.members.hints, log: n.cfg.Log,
-		lifecycle: n.cfg.Lifecycle,
-	}
-	l.lead(ctx)
+	raft := n.state.raft
+	first := &roster{raft: raft, self: n.id.Node, log: n.cfg.Log}
+	lead.New(lead.Config{
+		Cluster: raft, Chooser: n.state.chooser, Hints: n.members.hints, Lifecycle: n.cfg.Lifecycle, First: first.attend, Log: n.cfg.Log,
+	}).Run(ctx)
 }
 
 // fail ends the node. Only the first reason is told.

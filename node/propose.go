@@ -12,6 +12,7 @@ import (
 	"github.com/kilonova/kilonova/cluster"
 	"github.com/kilonova/kilonova/httpapi/peer"
 	"github.com/kilonova/kilonova/httpapi/rest"
+	"github.com/kilonova/kilonova/node/lead"
 	"github.com/kilonova/kilonova/raftfsm"
 )
 
@@ -32,7 +33,7 @@ type agreement struct {
 	raft    *raftfsm.Raft
 	peers   *peer.Client
 	self    cluster.NodeID
-	chooser *chooser
+	chooser *lead.Chooser
 	barrier *sharedBarrier
 	meters  *meters
 	log     *slog.Logger
@@ -99,7 +100,7 @@ func (a *agreement) ProposeHere(ctx context.Context, c cluster.Command) (cluster
 	if !a.raft.IsLeader() {
 		return cluster.Result{}, peer.ErrNotLeader
 	}
-	release := a.chooser.prepare(c.Op)
+	release := a.chooser.Prepare(c.Op)
 	defer release()
 	res, err := a.raft.Propose(ctx, notAhead(c, time.Now()))
 	return res, notLeader(err)

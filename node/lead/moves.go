@@ -1,4 +1,4 @@
-package node
+package lead
 
 import (
 	"context"
@@ -19,7 +19,7 @@ type Lifecycle struct {
 }
 
 // moves brings on what waits for the leader in the operations under way.
-func (l *leader) moves(ctx context.Context, view *cluster.View) {
+func (l *Leader) moves(ctx context.Context, view *cluster.View) {
 	for in := range view.UnderWay() {
 		if ctx.Err() != nil {
 			return
@@ -35,17 +35,17 @@ func (l *leader) moves(ctx context.Context, view *cluster.View) {
 	}
 }
 
-func (l *leader) placeMove(ctx context.Context, in *cluster.Instance) {
+func (l *Leader) placeMove(ctx context.Context, in *cluster.Instance) {
 	l.patiently(ctx, "find a destination for instance "+string(in.ID), func() error {
-		op, release := l.chooser.placeMove(in)
+		op, release := l.Chooser.placeMove(in)
 		defer release()
 		return l.propose(ctx, op)
 	})
 }
 
 // giveUpCopy ends a move whose destination is gone before it has anything that runs.
-func (l *leader) giveUpCopy(ctx context.Context, in *cluster.Instance) {
-	h := l.hints()[in.Op.Move.To]
+func (l *Leader) giveUpCopy(ctx context.Context, in *cluster.Instance) {
+	h := l.Hints()[in.Op.Move.To]
 	if !h.Silent || h.SilentFor < copyGivenUp {
 		return
 	}
@@ -56,8 +56,8 @@ func (l *leader) giveUpCopy(ctx context.Context, in *cluster.Instance) {
 }
 
 // confirm ends a move that its user did not decide about in time.
-func (l *leader) confirm(ctx context.Context, in *cluster.Instance) {
-	if window := l.lifecycle.ResizeConfirm; window <= 0 || time.Since(in.Op.Stepped.Std()) < window {
+func (l *Leader) confirm(ctx context.Context, in *cluster.Instance) {
+	if window := l.Lifecycle.ResizeConfirm; window <= 0 || time.Since(in.Op.Stepped.Std()) < window {
 		return
 	}
 	l.patiently(ctx, "confirm the move of instance "+string(in.ID), func() error {
@@ -66,7 +66,7 @@ func (l *leader) confirm(ctx context.Context, in *cluster.Instance) {
 }
 
 // reclaim deletes for good what was deleted softly long enough ago. It looks at every instance, so not at each change.
-func (l *leader) reclaim(ctx context.Context, view *cluster.View) {
+func (l *Leader) reclaim(ctx context.Context, view *cluster.View) {
 	if time.Since(l.reclaimed) < reclaimEvery {
 		return
 	}
@@ -83,7 +83,7 @@ func (l *leader) reclaim(ctx context.Context, view *cluster.View) {
 }
 
 // placeMove chooses the destination of a move: another node, or, for a resize that fits on no other, the same.
-func (c *chooser) placeMove(in *cluster.Instance) (op *cluster.PlaceMove, release func()) {
+func (c *Chooser) placeMove(in *cluster.Instance) (op *cluster.PlaceMove, release func()) {
 	c.hint()
 	c.mu.Lock()
 	defer c.mu.Unlock()

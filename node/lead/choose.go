@@ -1,4 +1,4 @@
-package node
+package lead
 
 import (
 	"sync"
@@ -8,10 +8,10 @@ import (
 	"github.com/kilonova/kilonova/placement"
 )
 
-// chooser fills in the node of instances, on the leader, before their command is logged. It keeps its index warm
+// Chooser fills in the node of instances, on the leader, before their command is logged. It keeps its index warm
 // on every node, and holds what it chose back until the command is in the state, so that commands under way at the same
-// time do not count on the same room.
-type chooser struct {
+// time do not count on the same room. It is safe for concurrent use.
+type Chooser struct {
 	view  func() *cluster.View
 	hints func() map[cluster.NodeID]placement.Hint
 	count func(cluster.NodeID) // is told of every choice; "": no node fits
@@ -32,12 +32,17 @@ type nodeAt struct {
 	allocated cluster.Resources
 }
 
-func newChooser(seed uint64, view func() *cluster.View, hints func() map[cluster.NodeID]placement.Hint) *chooser {
-	return &chooser{view: view, hints: hints, count: func(cluster.NodeID) {}, index: placement.New(placement.Options{Seed: seed}), allocated: map[cluster.NodeID]nodeAt{}}
+// NewChooser makes a Chooser that goes by the newest view of this node and by what gossip says. Count is told of every
+// choice, "" when no node fits; nil: nobody counts. None of the three may block.
+func NewChooser(seed uint64, view func() *cluster.View, hints func() map[cluster.NodeID]placement.Hint, count func(cluster.NodeID)) *Chooser {
+	if count == nil {
+		count = func(cluster.NodeID) {}
+	}
+	return &Chooser{view: view, hints: hints, count: count, index: placement.New(placement.Options{Seed: seed}), allocated: map[cluster.NodeID]nodeAt{}}
 }
 
-// prepare chooses for an op that places instances. The caller calls release when the op was applied, or was not.
-func (c *chooser) prepare(op cluster.Op) (release func()) {
+// Prepare chooses for an op that places instances. The caller calls release when the op was applied, or was not.
+func (c *Chooser) Prepare(op cluster.Op) (release func()) {
 	create, ok := op.(*cluster.CreateInstances)
 	if !ok {
 		return func() {}
@@ -56,7 +61,7 @@ func (c *chooser) prepare(op cluster.Op) (release func()) {
 }
 
 // place chooses for an instance that waits for a node.
-func (c *chooser) place(in *cluster.Instance) (op *cluster.PlaceInstance, release func()) {
+func (c *Chooser) place(in *cluster.Instance) (op *cluster.PlaceInstance, release func()) {
 	c.hint()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -68,8 +73,8 @@ func (c *chooser) place(in *cluster.Instance) (op *cluster.PlaceInstance, releas
 	}, c.releaser(requests, decisions)
 }
 
-// explain says where an instance would go now, and why, without taking any room.
-func (c *chooser) explain(in *cluster.Instance) cluster.Explanation {
+// Explain says where an instance would go now, and why, without taking any room.
+func (c *Chooser) Explain(in *cluster.Instance) cluster.Explanation {
 	c.hint()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -80,7 +85,7 @@ func (c *chooser) explain(in *cluster.Instance) cluster.Explanation {
 }
 
 // decide chooses, and stamps the explanations.
-func (c *chooser) decide(requests []placement.Request) []placement.Decision {
+func (c *Chooser) decide(requests []placement.Request) []placement.Decision {
 	decisions := c.index.ChooseMany(requests)
 	now := cluster.At(time.Now())
 	for i := range decisions {
@@ -90,7 +95,7 @@ func (c *chooser) decide(requests []placement.Request) []placement.Decision {
 	return decisions
 }
 
-func (c *chooser) releaser(requests []placement.Request, decisions []placement.Decision) func() {
+func (c *Chooser) releaser(requests []placement.Request, decisions []placement.Decision) func() {
 	return func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -105,7 +110,7 @@ func (c *chooser) releaser(requests []placement.Request, decisions []placement.D
 
 // refresh brings the index to the latest view and returns it. It looks at the nodes that changed since the last one; at all of them only
 // when the view does not remember that far back.
-func (c *chooser) refresh() *cluster.View {
+func (c *Chooser) refresh() *cluster.View {
 	view, last := c.view(), c.seen
 	if last == view {
 		return view
@@ -131,7 +136,7 @@ func (c *chooser) refresh() *cluster.View {
 }
 
 // bring tells the index of one node, if it is not as the index was told last.
-func (c *chooser) bring(view *cluster.View, id cluster.NodeID) {
+func (c *Chooser) bring(view *cluster.View, id cluster.NodeID) {
 	n, there := view.Node(id)
 	now := nodeAt{n, view.Allocated(id)}
 	switch was, known := c.allocated[id]; {
@@ -146,7 +151,7 @@ func (c *chooser) bring(view *cluster.View, id cluster.NodeID) {
 
 // hint tells the index what gossip says of the nodes, unless it did so a moment ago: a new leader must not choose a node that died
 // with its predecessor, and a follower explains as the leader would.
-func (c *chooser) hint() {
+func (c *Chooser) hint() {
 	c.mu.Lock()
 	fresh := time.Since(c.hinted) < hintEvery
 	if !fresh {

@@ -1,4 +1,4 @@
-package node
+package lead
 
 import (
 	"fmt"
@@ -10,9 +10,9 @@ import (
 )
 
 // crowd is a cluster of n nodes in memory, and what chooses among them.
-func crowd(t testing.TB, n int) (*cluster.State, *chooser) {
+func crowd(t testing.TB, n int) (*cluster.State, *Chooser) {
 	s := cluster.NewState()
-	c := newChooser(1, s.View, func() map[cluster.NodeID]placement.Hint { return nil })
+	c := NewChooser(1, s.View, func() map[cluster.NodeID]placement.Hint { return nil }, nil)
 	founder := member(0)
 	write(t, s, &cluster.InitCluster{
 		Authority: cluster.Authority{ClusterID: "c", CACert: []byte{1}, CAKey: []byte{2}, GossipKeys: [][]byte{make([]byte, 32)},
@@ -48,7 +48,7 @@ func TestChooser_FollowsEachNode(t *testing.T) {
 	s, c := crowd(t, 3)
 	ask := func(vcpus int64) cluster.NodeID {
 		t.Helper()
-		e := c.explain(&cluster.Instance{ID: "ask", Project: "p", Spec: cluster.Spec{Flavor: cluster.Flavor{VCPUs: vcpus, MemoryMiB: 1, DiskGiB: 1}}})
+		e := c.Explain(&cluster.Instance{ID: "ask", Project: "p", Spec: cluster.Spec{Flavor: cluster.Flavor{VCPUs: vcpus, MemoryMiB: 1, DiskGiB: 1}}})
 		return e.Node
 	}
 	if ask(8) == "" {
@@ -85,13 +85,13 @@ func TestChooser_FollowsAggregates(t *testing.T) {
 	ask := cluster.Instance{ID: "ask", Project: "p", Spec: cluster.Spec{
 		Flavor: cluster.Flavor{VCPUs: 1, MemoryMiB: 1, DiskGiB: 1}, Scheduling: cluster.Scheduling{Zone: "az"},
 	}}
-	if e := c.explain(&ask); e.Node != "" {
+	if e := c.Explain(&ask); e.Node != "" {
 		t.Fatalf("chosen: %q, though there is no such zone", e.Node)
 	}
 	write(t, s, &cluster.PutAggregate{Aggregate: cluster.Aggregate{
 		ID: "a", Name: "a", Hosts: []cluster.NodeID{member(2).ID}, Metadata: map[string]string{cluster.ZoneKey: "az"},
 	}})
-	if e := c.explain(&ask); e.Node != member(2).ID {
+	if e := c.Explain(&ask); e.Node != member(2).ID {
 		t.Errorf("chosen: %q, not the host of the zone", e.Node)
 	}
 }
@@ -107,7 +107,7 @@ func TestChooser_MembersUnderWayKeepApart(t *testing.T) {
 		op := &cluster.CreateInstances{Request: "r", Project: "p", User: "u",
 			Spec:  cluster.Spec{Flavor: cluster.Flavor{ID: "1", Name: "small", VCPUs: 1, MemoryMiB: 1, DiskGiB: 1}, Scheduling: cluster.Scheduling{Group: "g"}},
 			Items: []cluster.NewInstance{{ID: cluster.InstanceID(fmt.Sprint("i", i)), Name: "x", Hostname: "x"}}}
-		ops, releases = append(ops, op), append(releases, c.prepare(op))
+		ops, releases = append(ops, op), append(releases, c.Prepare(op))
 		at[op.Items[0].Node] = true
 	}
 	if len(at) != 3 || at[""] {
@@ -119,7 +119,7 @@ func TestChooser_MembersUnderWayKeepApart(t *testing.T) {
 		release()
 	}
 	again := &cluster.CreateInstances{Request: "r", Project: "p", User: "u", Spec: ops[2].Spec, Items: []cluster.NewInstance{{ID: "j", Name: "x", Hostname: "x"}}}
-	defer c.prepare(again)()
+	defer c.Prepare(again)()
 	if again.Items[0].Node != ops[2].Items[0].Node {
 		t.Errorf("the member after the one that was given up goes to %q, not to %q", again.Items[0].Node, ops[2].Items[0].Node)
 	}

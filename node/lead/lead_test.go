@@ -1,8 +1,7 @@
-package node
+package lead
 
 import (
 	"context"
-	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -11,10 +10,9 @@ import (
 
 	"github.com/kilonova/kilonova/cluster"
 	"github.com/kilonova/kilonova/placement"
-	"github.com/kilonova/kilonova/raftfsm"
 )
 
-// book is the leader's replica in a test: the state, in memory, and the members of a Raft that is not there.
+// book is the leader's replica in a test: the state, in memory.
 type book struct {
 	t       *testing.T
 	mu      sync.Mutex
@@ -23,17 +21,14 @@ type book struct {
 	view    *cluster.View
 	changed chan struct{}
 	refuse  *cluster.Error // what every proposal is answered with
-	members []raftfsm.Member
-	stuck   bool // members cannot be changed
 
-	proposals, changes int
+	proposals int
 }
 
 const soleNode cluster.NodeID = "6a3c8a52-0000-4000-8000-000000000001"
 
 func newBook(t *testing.T) *book {
-	b := &book{t: t, state: cluster.NewState(), changed: make(chan struct{}),
-		members: []raftfsm.Member{{Peer: raftfsm.Peer{ID: soleNode, Addr: "192.0.2.1:7443"}, Voter: true}}}
+	b := &book{t: t, state: cluster.NewState(), changed: make(chan struct{})}
 	b.apply(&cluster.InitCluster{
 		Authority: cluster.Authority{ClusterID: "c1", CACert: []byte("c"), CAKey: []byte("k"), GossipKeys: [][]byte{make([]byte, 32)},
 			TokenKeys: []cluster.SigningKey{{ID: "k", Seed: make([]byte, 32)}}},
@@ -86,30 +81,9 @@ func (b *book) Propose(_ context.Context, c cluster.Command) (cluster.Result, er
 	return b.apply(c.Op), nil
 }
 
-func (b *book) Members() []raftfsm.Member { return b.members }
-
-func (b *book) AddMember(context.Context, cluster.NodeID, string) error { return b.change() }
-
-func (b *book) RemoveMember(context.Context, cluster.NodeID) error { return b.change() }
-
-func (b *book) change() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.changes++
-	b.publish()
-	if b.stuck {
-		return cluster.Errorf(cluster.Conflict, "too few voters")
-	}
-	return nil
-}
-
 // lead runs a term of leadership for a while.
 func (b *book) lead(d time.Duration, hints map[cluster.NodeID]placement.Hint) {
-	told := func() map[cluster.NodeID]placement.Hint { return hints }
-	l := &leader{agreement: b, self: soleNode, chooser: newChooser(1, b.View, told), hints: told, log: slog.New(slog.DiscardHandler)}
-	ctx, cancel := context.WithTimeout(b.t.Context(), d)
-	defer cancel()
-	l.lead(ctx)
+	b.leadMoves(d, Lifecycle{}, hints)
 }
 
 func (b *book) waiting(id cluster.InstanceID) {
@@ -146,26 +120,13 @@ func TestLead_RefusedPlacementIsTriedAgainWithPatience(t *testing.T) {
 	})
 }
 
-// Raft refuses a change of its members for as long as too few of them are well.
-func TestLead_RefusedMemberChangeIsTriedAgainWithPatience(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBook(t)
-		b.members = append(b.members, raftfsm.Member{Peer: raftfsm.Peer{ID: "gone", Addr: "192.0.2.9:7443"}})
-		b.stuck = true
-		b.lead(10*time.Minute, nil)
-		if b.changes == 0 || b.changes > few {
-			t.Errorf("%d attempts in ten minutes", b.changes)
-		}
-	})
-}
-
 // Nothing is wanted of the leader: it must not keep anybody busy.
 func TestLead_ProposesNothingWhenNothingWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBook(t)
 		b.lead(10*time.Minute, nil)
-		if b.proposals+b.changes > 0 {
-			t.Errorf("%d proposals, %d changes of members", b.proposals, b.changes)
+		if b.proposals > 0 {
+			t.Errorf("%d proposals", b.proposals)
 		}
 	})
 }
@@ -175,17 +136,17 @@ func TestLead_ProposesNothingWhenNothingWaits(t *testing.T) {
 func TestChooser_PreparesTheSameCommandAnew(t *testing.T) {
 	b := newBook(t)
 	none := func() map[cluster.NodeID]placement.Hint { return nil }
-	c := newChooser(1, b.View, none)
+	c := NewChooser(1, b.View, none, nil)
 	op := &cluster.CreateInstances{Project: "p1", Spec: cluster.Spec{Flavor: cluster.Flavor{ID: "1", Name: "all", VCPUs: 8, MemoryMiB: 8192, DiskGiB: 100}},
 		Items: []cluster.NewInstance{{ID: "22222222-2222-4222-8222-222222222222", Name: "web"}}}
 	for i := range 3 {
-		release := c.prepare(op)
+		release := c.Prepare(op)
 		if op.Items[0].Node != soleNode {
 			t.Fatalf("attempt %d found no node: %+v", i, op.Items[0].Explanation)
 		}
 		other := *op
 		other.Items = append([]cluster.NewInstance(nil), op.Items...)
-		undo := c.prepare(&other)
+		undo := c.Prepare(&other)
 		if got := other.Items[0]; got.Node != "" || got.Explanation == nil || !strings.Contains(strings.Join(got.Explanation.Reasons, " "), "short") {
 			t.Errorf("room that is spoken for was given away: %+v", got)
 		}

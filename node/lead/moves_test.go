@@ -1,4 +1,4 @@
-package node
+package lead
 
 import (
 	"context"
@@ -57,10 +57,10 @@ func (b *book) resize(t *testing.T) {
 // leadMoves is lead with settings.
 func (b *book) leadMoves(d time.Duration, c Lifecycle, hints map[cluster.NodeID]placement.Hint) {
 	told := func() map[cluster.NodeID]placement.Hint { return hints }
-	l := &leader{agreement: b, self: soleNode, chooser: newChooser(1, b.View, told), hints: told, lifecycle: c, log: slog.New(slog.DiscardHandler)}
+	l := New(Config{Cluster: b, Chooser: NewChooser(1, b.View, told, nil), Hints: told, Lifecycle: c, Log: slog.New(slog.DiscardHandler)})
 	ctx, cancel := context.WithTimeout(b.t.Context(), d)
 	defer cancel()
-	l.lead(ctx)
+	l.Run(ctx)
 }
 
 // A resize goes to another node where there is one, and stays where there is none.
