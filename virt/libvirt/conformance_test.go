@@ -153,7 +153,7 @@ func (r *rig) guest(t *testing.T) virt.Guest {
 // disk fingerprints the root disk's file: which one it is and what is in it.
 func (r *rig) disk(t *testing.T, id cluster.InstanceID) string {
 	t.Helper()
-	path := place{filepath.Join(r.config.DataDir, instancesDir, string(id))}.disk(0, virt.DiskRoot)
+	path := r.root(t, id)
 	content, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return ""
@@ -217,20 +217,16 @@ func (plainDisks) CreateFormatted(_ context.Context, path, use string, _ int64) 
 // Build to the RPC protocol, without a guest.
 func TestConformance_LibvirtTestDriver(t *testing.T) {
 	d := libvirtd(t)
-	virttest.Run(t, func(t *testing.T) *virttest.Backend { return newRig(t, d, "test:///default").Backend })
+	virttest.Run(t, func(t *testing.T) *virttest.Backend {
+		r := newRig(t, d, "test:///default")
+		r.Has.Saves = true
+		r.Epochs = r.epochs
+		return r.Backend
+	})
 }
 
 // And the real thing.
 func TestConformance_QEMU(t *testing.T) {
 	d := needQEMU(t)
-	virttest.Run(t, func(t *testing.T) *virttest.Backend {
-		b := newRig(t, d, DefaultURI).Backend
-		b.Prints = virttest.BootSectorPrints
-		b.Die = func(t *testing.T, id cluster.InstanceID) {
-			if err := syscall.Kill(qemuProcess(t, string(id)), syscall.SIGKILL); err != nil {
-				t.Fatal(err)
-			}
-		}
-		return b
-	})
+	virttest.Run(t, func(t *testing.T) *virttest.Backend { return newRig(t, d, DefaultURI).whole(d) })
 }

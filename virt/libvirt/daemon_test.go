@@ -188,16 +188,39 @@ func (d *daemon) inside(args ...string) *exec.Cmd {
 	return exec.Command("nsenter", append([]string{"--net=" + d.netns}, args...)...)
 }
 
-// shared is the daemon that most tests use; starting one takes a second.
-var shared struct {
+// host is a daemon that tests have in common; starting one takes a second, and seconds more when it first looks at QEMU.
+type host struct {
 	once   sync.Once
 	dir    string
 	daemon *daemon
 	err    error
 }
 
+var (
+	shared host // the daemon that most tests use
+	second host // and one for guests that move
+)
+
+func (h *host) start() {
+	if h.dir, h.err = os.MkdirTemp("", "kn-libvirt-"); h.err == nil {
+		h.daemon, h.err = startDaemon(h.dir)
+	}
+}
+
+// end stops the daemon, if it was started.
+func (h *host) end() {
+	if h.daemon != nil {
+		h.daemon.stop()
+	}
+	if h.dir != "" {
+		os.RemoveAll(h.dir)
+	}
+}
+
 // libvirtd gives the shared daemon, or skips the test where libvirtd is not installed.
-func libvirtd(t *testing.T) *daemon {
+func libvirtd(t *testing.T) *daemon { return shared.get(t) }
+
+func (h *host) get(t *testing.T) *daemon {
 	t.Helper()
 	if testing.Short() || os.Getenv("KILONOVA_TEST_UNIT") != "" {
 		t.Skip("unit tests only: this test needs a libvirtd")
@@ -205,15 +228,11 @@ func libvirtd(t *testing.T) *daemon {
 	if _, err := exec.LookPath("libvirtd"); err != nil {
 		t.Skip("libvirtd is not installed (Debian: package libvirt-daemon-system)")
 	}
-	shared.once.Do(func() {
-		if shared.dir, shared.err = os.MkdirTemp("", "kn-libvirt-"); shared.err == nil {
-			shared.daemon, shared.err = startDaemon(shared.dir)
-		}
-	})
-	if shared.err != nil {
-		t.Fatal(shared.err)
+	h.once.Do(h.start)
+	if h.err != nil {
+		t.Fatal(h.err)
 	}
-	return shared.daemon
+	return h.daemon
 }
 
 // needQEMU skips the test where QEMU guests cannot run.
@@ -232,12 +251,8 @@ func needQEMU(t *testing.T) *daemon {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if shared.daemon != nil {
-		shared.daemon.stop()
-	}
-	if shared.dir != "" {
-		os.RemoveAll(shared.dir)
-	}
+	shared.end()
+	second.end()
 	if code == 0 {
 		if err := goleak.Find(); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -3,12 +3,7 @@ package libvirt
 import (
 	"context"
 	"encoding/xml"
-	"io"
-	"net"
-	"os"
-	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -31,8 +26,7 @@ type journey struct {
 // nodes of a cluster are.
 func newJourney(t *testing.T, change func(*virt.Guest)) *journey {
 	here := newBench(t, change)
-	far := otherLibvirtd(t)
-	there := &bench{T: t, rig: newRig(t, far, DefaultURI), ctx: here.ctx, id: here.id}
+	there := &bench{T: t, rig: newRig(t, second.get(t), DefaultURI), ctx: here.ctx, id: here.id}
 	there.driver = there.rig.Driver.(*Driver)
 	j := &journey{bench: here, there: there}
 	run(t, "cp", "--sparse=always", here.guest.Root.Base, j.there.config.DataDir)
@@ -50,64 +44,8 @@ func (j *journey) receive() {
 	j.there.guest.Root.Base = strings.Replace(j.guest.Root.Base, j.config.DataDir, j.there.config.DataDir, 1)
 	l, err := j.there.driver.Receive(j.ctx, j.there.guest)
 	j.must("receive", err)
-	dir, far := j.driver.Sockets().Dir, j.there.driver.Sockets().Dir
-	l.Libvirt, l.Memory, l.NBD = j.there.config.Socket, filepath.Join(dir, "memory"), filepath.Join(dir, "disks")
-	j.proxy(j.driver.seen(l.Memory), j.there.driver.seen(filepath.Join(far, "memory")))
-	j.proxy(j.driver.seen(l.NBD), j.there.driver.seen(filepath.Join(far, "disks")))
+	connect(j.T, j.driver, j.there.driver, &l)
 	j.landing = l
-}
-
-// proxy passes on what comes to a socket here to a socket there, until the test ends.
-func (j *journey) proxy(here, there string) {
-	j.Helper()
-	_ = os.Remove(here)
-	l, err := net.Listen("unix", here)
-	j.must("listen", err)
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			from, err := l.Accept()
-			if err != nil {
-				return
-			}
-			to, err := net.Dial("unix", there)
-			if err != nil {
-				from.Close()
-				continue
-			}
-			for _, way := range [][2]net.Conn{{from, to}, {to, from}} {
-				wg.Go(func() {
-					io.Copy(way[0], way[1])
-					way[0].Close()
-					way[1].Close()
-				})
-			}
-		}
-	})
-	j.Cleanup(func() {
-		l.Close()
-		wg.Wait()
-	})
-}
-
-// otherLibvirtd gives a second host.
-func otherLibvirtd(t *testing.T) *daemon {
-	t.Helper()
-	needQEMU(t)
-	dir, err := os.MkdirTemp("", "kn-there-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := startDaemon(dir)
-	if err != nil {
-		os.RemoveAll(dir)
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		d.stop()
-		os.RemoveAll(dir)
-	})
-	return d
 }
 
 // arrived waits until the guest counts there, and checks that it never began anew and is not here.

@@ -133,9 +133,8 @@ func (b *bench) dom() rpc.Domain {
 }
 
 func (b *bench) place() place {
-	p, err := b.driver.store.at(b.id)
-	b.must("find place", err)
-	return p
+	b.Helper()
+	return b.rig.place(b.T, b.id)
 }
 
 func run(t *testing.T, argv ...string) string {
