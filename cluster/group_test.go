@@ -173,14 +173,21 @@ func drawAggregate(t *rapid.T, v *View) Op {
 	return &PutAggregate{Aggregate: a}
 }
 
-// brokenPolicies counts the members of each group by hand and names what breaks its hard policy.
+// brokenPolicies counts the members of each group by hand, at both ends of a move, and names what breaks its hard policy.
 func brokenPolicies(v *View) string {
 	var broken []string
 	for g := range v.ServerGroups("") {
-		at := make(map[NodeID]int)
+		at, on := make(map[NodeID]int), make(map[NodeID]bool)
 		for in := range v.Instances() {
-			if in.Spec.Scheduling.Group == g.ID && in.Node != "" {
-				at[in.Node]++
+			if in.Spec.Scheduling.Group != g.ID || in.Node == "" {
+				continue
+			}
+			at[in.Node]++
+			on[in.Node] = true
+			if in.Op != nil && in.Op.Move != nil && in.Op.Step != StepReverting {
+				if to := in.Op.Move.To; to != "" && to != in.Node {
+					at[to]++
+				}
 			}
 		}
 		for node, n := range at {
@@ -188,14 +195,35 @@ func brokenPolicies(v *View) string {
 				broken = append(broken, fmt.Sprintf("%d members of %s are on %s", n, g.ID, node))
 			}
 		}
-		if g.Policy == Affinity && len(at) > 1 {
-			broken = append(broken, fmt.Sprintf("the members of %s are on %v", g.ID, at))
+		if g.Policy == Affinity && len(on) > 1 {
+			broken = append(broken, fmt.Sprintf("the members of %s are on %v", g.ID, on))
 		}
 	}
 	return strings.Join(broken, "; ")
 }
 
-// Many creates, placements, deletions and removals of nodes, decided by leaders who know nothing of policies: whatever they
+// drawJourney takes an instance a step further on a move: it runs, begins, is given any node, and goes on.
+func drawJourney(t *rapid.T, v *View) Op {
+	all := []*Instance{{ID: "a"}}
+	for in := range v.Instances() {
+		all = append(all, in)
+	}
+	in := rapid.SampledFrom(all).Draw(t, "traveller")
+	by := By{Request: "req-move", User: root, Project: home}
+	switch {
+	case in.Op != nil && in.Op.Step == StepPlacing:
+		return &PlaceMove{ID: in.ID, Operation: in.Op.ID, Node: pick(t, "to", first, NodeID("n2"))}
+	case in.Op != nil:
+		return drawProgress(t, v, in, by)
+	case in.Status.VM == VMActive:
+		return &BeginMove{ID: in.ID, By: by, Operation: OperationID(fmt.Sprintf("o%d", v.Index())), What: pick(t, "what", OpMigrate, OpLive)}
+	}
+	return &ReportInstances{Node: in.Node, Reports: []InstanceReport{
+		{ID: in.ID, Generation: in.Generation, Epoch: in.Epoch, Boot: in.Boot, Power: PowerRunning},
+	}}
+}
+
+// Many creates, placements, moves, deletions and removals of nodes, decided by leaders who know nothing of policies: whatever they
 // propose, no hard policy is ever broken.
 func TestApply_NeverBreaksAHardPolicy(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -218,11 +246,11 @@ func TestApply_NeverBreaksAHardPolicy(t *testing.T) {
 		do(&PutJoinToken{Token: JoinToken{ID: "t", Hash: Hash{9}, Uses: 3, Expires: 1 << 40}})
 		do(&EnrolNode{Token: "t", Secret: Hash{9}, Node: someNode("n2", "192.0.2.2")})
 		for range 40 {
-			switch rapid.IntRange(0, 3).Draw(t, "kind") {
+			switch rapid.IntRange(0, 5).Draw(t, "kind") {
 			case 0:
 				do(drawGroupOp(t, s.View()))
-			case 1:
-				do(drawInstanceOp(t, s.View()))
+			case 1, 2, 3:
+				do(pick(t, "about", drawInstanceOp, drawJourney, drawJourney, drawJourney)(t, s.View()))
 			default:
 				o := drawCreate(t, pick(t, "node", first, NodeID("n2")))
 				o.Spec.Scheduling.Group = drawGroup(t, s.View())

@@ -23,8 +23,10 @@
 // the cluster, so that a score changes only when its node does.
 //
 // Adding a filter. The filters are one list with names (filter.go), and Explain goes over that same list. A filter on
-// facts costs nothing at decision time: what it looks at becomes part of a class. Aggregates belong there. A filter on
-// single nodes is asked about the few that are looked at: Avoid is one, server groups will be another.
+// facts costs nothing at decision time: what it looks at becomes part of a class. What aggregates say of a node is such a
+// fact; Follow brings it in. A filter on single nodes is asked about the few that are looked at: Avoid is one, and so are the
+// wishes of a request (server group, hints), of which most requests have none. Where wishes name the only nodes that will
+// do, just those are looked at.
 //
 // Concurrency: an Index has one user at a time. Requests are values; what they point to is not written to.
 //

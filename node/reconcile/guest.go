@@ -38,7 +38,7 @@ func Guest(in *cluster.Instance, view *cluster.View, self cluster.NodeID, images
 		cards = append(cards, card)
 	}
 	var err error
-	g.ConfigDrive, err = configdrive.Files(metadata(in, node, cards))
+	g.ConfigDrive, err = configdrive.Files(metadata(in, view.ZoneOf(node), cards))
 	if err != nil {
 		return g, fmt.Errorf("write the config drive of %s: %w", in.ID, err)
 	}
@@ -154,12 +154,12 @@ func address(ip cluster.FixedIP, view *cluster.View) (configdrive.Address, bool)
 	return a, true
 }
 
-func metadata(in *cluster.Instance, node *cluster.Node, cards []configdrive.NIC) configdrive.Meta {
+func metadata(in *cluster.Instance, zone string, cards []configdrive.NIC) configdrive.Meta {
 	m := configdrive.Meta{
 		UUID:             string(in.ID),
 		Name:             in.Spec.Name,
 		Hostname:         in.Spec.Hostname,
-		AvailabilityZone: node.Zone,
+		AvailabilityZone: zone,
 		ProjectID:        string(in.Project),
 		FlavorName:       in.Spec.Flavor.Name,
 		Metadata:         in.Spec.Metadata,
