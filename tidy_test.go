@@ -88,6 +88,7 @@ var layers = map[string][]string{
 	"httpapi/clusterapi":   {"cluster", "httpapi/rest"},
 	"httpapi/peer":         {"cluster"},
 	"httpapi/consoleproxy": {"cluster", "httpapi/rest"},
+	"httpapi/volume":       {"cluster", "httpapi/rest", "httpapi/compute/schema"},
 	"node/pki":             {"cluster"},
 	"node/peernet":         {"cluster", "node/pki"},
 	"node/failpoint":       {},

@@ -21,6 +21,7 @@ import (
 	"github.com/kilonova/kilonova/httpapi/image"
 	"github.com/kilonova/kilonova/httpapi/network"
 	"github.com/kilonova/kilonova/httpapi/peer"
+	"github.com/kilonova/kilonova/httpapi/volume"
 	"github.com/kilonova/kilonova/node/peernet"
 )
 
@@ -106,6 +107,7 @@ func (n *node) apiHandler(tokens *identity.Tokens, cluster clusterapi.Config, gu
 			Backend: n.state, Verifier: tokens, Node: n.id.Node, Store: n.host.images, Copies: n.host.copies,
 		}),
 		Network: network.Router(network.Config{Backend: n.state, Verifier: tokens, Liveness: n.members}),
+		Volume:  volume.Router(volume.Config{Backend: n.state, Verifier: tokens, Node: n.id.Node, Liveness: n.members}),
 		Cluster: clusterapi.Router(cluster),
 		Metrics: promhttp.HandlerFor(n.metrics, promhttp.HandlerOpts{}),
 		Health:  health{n.state},

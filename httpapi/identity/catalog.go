@@ -33,6 +33,8 @@ func DefaultCatalog() []Service {
 		{Type: "compute", Name: "nova", Path: "/compute/v2.1"},
 		{Type: "image", Name: "glance", Path: "/image"},
 		{Type: "network", Name: "neutron", Path: "/network"},
+		{Type: "volumev3", Name: "cinderv3", Path: "/volume/v3", PerProject: true},
+		{Type: "block-storage", Name: "cinder", Path: "/volume/v3", PerProject: true},
 	}
 }
 

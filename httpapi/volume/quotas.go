@@ -1,0 +1,188 @@
+package volume
+
+import (
+	"maps"
+	"net/http"
+
+	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/httpapi/compute/schema"
+)
+
+// quota is one member of a quota set. Those without a name in the state are of things that there are none of, or have no limit.
+type quota struct {
+	name  string
+	of    cluster.QuotaName
+	fixed int64
+}
+
+func quotas() []quota {
+	all := []quota{
+		{"volumes", cluster.QuotaVolumes, 0}, {"per_volume_gigabytes", "", cluster.Unlimited}, {"snapshots", cluster.QuotaSnapshots, 0},
+		{"gigabytes", cluster.QuotaGigabytes, 0}, {"backups", "", 0}, {"backup_gigabytes", "", 0}, {"groups", "", 0},
+	}
+	for _, t := range cluster.VolumeTypes {
+		for _, what := range []string{"volumes_", "gigabytes_", "snapshots_"} {
+			all = append(all, quota{what + t.Name, "", cluster.Unlimited})
+		}
+	}
+	return all
+}
+
+func (q *quota) limit(v *cluster.View, p cluster.ProjectID) int64 {
+	if q.of == "" {
+		return q.fixed
+	}
+	return v.Limit(p, q.of)
+}
+
+func (q *quota) used(v *cluster.View, p cluster.ProjectID) int64 {
+	u := v.Usage(p)
+	switch q.of {
+	case cluster.QuotaVolumes:
+		return u.Volumes
+	case cluster.QuotaSnapshots:
+		return u.Snapshots
+	case cluster.QuotaGigabytes:
+		return u.GiB
+	}
+	return 0
+}
+
+// quotaProject is the project of the path, if the caller may see its quota.
+func (c *call) quotaProject() (cluster.ProjectID, error) {
+	id := cluster.ProjectID(c.param("project"))
+	if !c.caller.Sees(id) {
+		return "", c.admin("volume_extension:quotas:show")
+	}
+	return id, nil
+}
+
+func (c *call) quotaSet(id string, of func(*quota) any) error {
+	set := map[string]any{}
+	for _, q := range quotas() {
+		set[q.name] = of(&q)
+	}
+	if id != "" {
+		set["id"] = id
+	}
+	return c.reply(http.StatusOK, map[string]any{"quota_set": set})
+}
+
+func (c *call) showQuotas() error {
+	p, err := c.quotaProject()
+	if err != nil {
+		return err
+	}
+	usage, _ := schema.Truth(c.r.URL.Query().Get("usage"))
+	return c.quotaSet(string(p), func(q *quota) any {
+		if !usage {
+			return q.limit(c.view, p)
+		}
+		return map[string]int64{"limit": q.limit(c.view, p), "in_use": q.used(c.view, p), "reserved": 0, "allocated": 0}
+	})
+}
+
+func (q *quota) standard() int64 {
+	if q.of == "" {
+		return q.fixed
+	}
+	return cluster.DefaultQuota[q.of]
+}
+
+func (c *call) showDefaultQuotas() error {
+	p, err := c.quotaProject()
+	if err != nil {
+		return err
+	}
+	return c.quotaSet(string(p), func(q *quota) any { return q.standard() })
+}
+
+func (c *call) showQuotaClass() error {
+	set := map[string]any{"id": c.param("class")}
+	for _, q := range quotas() {
+		set[q.name] = q.standard()
+	}
+	return c.reply(http.StatusOK, map[string]any{"quota_class_set": set})
+}
+
+func (c *call) updateQuotas() error {
+	if err := c.admin("volume_extension:quotas:update"); err != nil {
+		return err
+	}
+	body, err := decode[struct {
+		Set map[string]flexInt `json:"quota_set"`
+	}](c, schema.Wrap("quota_set", schema.Map(`^(?:[\s\S]*)$`, schema.Int(cluster.Unlimited, maxSize))))
+	if err != nil {
+		return err
+	}
+	p := cluster.ProjectID(c.param("project"))
+	err = c.update(func(v *cluster.View) (cluster.Op, error) {
+		if _, ok := v.Project(p); !ok {
+			return nil, missing("Project", string(p))
+		}
+		next := cluster.Quota{Project: p, Limits: map[cluster.QuotaName]int64{}}
+		if old, ok := v.Quota(p); ok {
+			next.Revision = old.Revision
+			maps.Copy(next.Limits, old.Limits)
+		}
+		return &cluster.PutQuota{Quota: next}, setLimits(next.Limits, body.Set)
+	})
+	if err != nil {
+		return err
+	}
+	return c.quotaSet("", func(q *quota) any { return q.limit(c.view, p) })
+}
+
+// setLimits takes over what a request says. Limits of what there is none of may only stay as they are.
+func setLimits(into map[cluster.QuotaName]int64, asked map[string]flexInt) error {
+	known := map[string]quota{}
+	for _, q := range quotas() {
+		known[q.name] = q
+	}
+	for name, n := range asked {
+		q, ok := known[name]
+		switch {
+		case !ok:
+			return bad("Bad key(s) in quota set: %s", clip(name))
+		case q.of != "":
+			into[q.of] = int64(n)
+		case int64(n) != q.fixed:
+			return bad("The limit of %s cannot be changed from %d.", name, q.fixed)
+		}
+	}
+	return nil
+}
+
+func (c *call) deleteQuotas() error {
+	if err := c.admin("volume_extension:quotas:delete"); err != nil {
+		return err
+	}
+	p := cluster.ProjectID(c.param("project"))
+	err := c.update(func(v *cluster.View) (cluster.Op, error) {
+		old, ok := v.Quota(p)
+		if !ok {
+			return nil, nil
+		}
+		next := cluster.Quota{Project: p, Revision: old.Revision, Limits: maps.Clone(old.Limits)}
+		for _, q := range quotas() {
+			delete(next.Limits, q.of)
+		}
+		return &cluster.PutQuota{Quota: next}, nil
+	})
+	if err != nil {
+		return err
+	}
+	return c.done(http.StatusOK)
+}
+
+// showLimits is what a project may use and what it uses.
+func (c *call) showLimits() error {
+	p := c.caller.ProjectID()
+	u := c.view.Usage(p)
+	return c.reply(http.StatusOK, map[string]any{"limits": map[string]any{"rate": []any{}, "absolute": map[string]int64{
+		"maxTotalVolumes": c.view.Limit(p, cluster.QuotaVolumes), "maxTotalSnapshots": c.view.Limit(p, cluster.QuotaSnapshots),
+		"maxTotalVolumeGigabytes": c.view.Limit(p, cluster.QuotaGigabytes), "maxTotalBackups": 0, "maxTotalBackupGigabytes": 0,
+		"totalVolumesUsed": u.Volumes, "totalGigabytesUsed": u.GiB, "totalSnapshotsUsed": u.Snapshots, "totalBackupsUsed": 0,
+		"totalBackupGigabytesUsed": 0,
+	}}})
+}
