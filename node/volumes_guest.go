@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/node/reconcile"
 	"github.com/kilonova/kilonova/virt"
 	"github.com/kilonova/kilonova/virt/volume"
 )
@@ -15,6 +16,8 @@ const maxSerial = 20
 
 // guestVolumes tells the reconciler of the volumes of guests.
 type guestVolumes struct{ store *volume.Store }
+
+var _ reconcile.Volumes = guestVolumes{}
 
 // Disks implements reconcile.Volumes.
 func (g guestVolumes) Disks(view *cluster.View, in *cluster.Instance, node cluster.NodeID) ([]virt.Disk, error) {
