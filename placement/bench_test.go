@@ -136,3 +136,27 @@ func benchmarkDecide(b *testing.B, f *fleet, nodes int, w Weights) {
 	b.ReportMetric(100*float64(missed)/float64(b.N), "%none")
 	b.ReportMetric(float64(len(x.classFor)), "classes")
 }
+
+// BenchmarkChooseMany_AntiAffinity is a burst of a thousand members of one group: each on a node of its own.
+func BenchmarkChooseMany_AntiAffinity(b *testing.B) {
+	for _, nodes := range []int{1_500, 100_000} {
+		b.Run(fmt.Sprintf("nodes=%d", nodes), func(b *testing.B) {
+			f := newFleet(1)
+			x := f.index(nodes, Options{Seed: 1})
+			w := &wishes{group: &grouping{of: &cluster.ServerGroup{ID: "g", Policy: cluster.AntiAffinity}}}
+			rs := make([]Request, 1000)
+			for i := range rs {
+				rs[i] = NewRequest(&cluster.Spec{Flavor: f.flavors[0]}, nil, nil)
+				rs[i].Instance, rs[i].wishes = cluster.InstanceID(fmt.Sprint(i)), w
+			}
+			for b.Loop() {
+				for i, d := range x.ChooseMany(rs) {
+					if d.Node != "" {
+						x.ReleaseRequest(d.Node, &rs[i])
+					}
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(rs)), "ns/decision")
+		})
+	}
+}
