@@ -71,7 +71,20 @@ func Image(dir string, files map[string][]byte) ([]byte, error) {
 	if err := repairJoliet(m.data); err != nil {
 		return nil, err
 	}
-	return m.data, nil
+	return pad(m.data), nil
+}
+
+const (
+	isoSector = 2048
+	// isoLeast is the size of the smallest image. Programs that look for labels read the places of many file systems
+	// at once, up to 68 KiB behind the beginning, and take a disk that ends before that for unreadable.
+	isoLeast = 128 << 10
+)
+
+// pad makes the image end with a whole sector: a guest cannot read a part of one at the end of a disk.
+func pad(image []byte) []byte {
+	size := max(isoLeast, (len(image)+isoSector-1)/isoSector*isoSector)
+	return append(image, make([]byte, size-len(image))...)
 }
 
 // stageFiles lays the files out below dir with fixed modes and times.

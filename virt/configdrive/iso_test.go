@@ -209,3 +209,16 @@ func FuzzRepairJoliet(f *testing.F) {
 	f.Add([]byte{})
 	f.Fuzz(func(_ *testing.T, image []byte) { _ = repairJoliet(image) })
 }
+
+// A guest reads whole sectors only, and looks for the label in what it reads at once.
+func TestImage_EndsWithAWholeSector(t *testing.T) {
+	for _, size := range []int{0, 10, 5000, 300_000} {
+		image, err := Image(t.TempDir(), map[string][]byte{"openstack/latest/meta_data.json": []byte("{}"), "z": make([]byte, size)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(image)%isoSector != 0 || len(image) < isoLeast {
+			t.Errorf("with a file of %d bytes the image has %d", size, len(image))
+		}
+	}
+}

@@ -108,6 +108,17 @@ func counts(t *testing.T, r io.Reader) (last int64, restarted bool) {
 	return last, restarted
 }
 
+// console gives all that the guest printed.
+func (b *bench) console() string {
+	b.Helper()
+	r, err := b.driver.Console(b.ctx, b.id)
+	b.must("open console", err)
+	defer r.Close()
+	text, err := io.ReadAll(r)
+	b.must("read console", err)
+	return string(text)
+}
+
 // counted waits until the guest has counted so far.
 func (b *bench) counted(to int64) {
 	b.Helper()
