@@ -2,77 +2,36 @@ package sim
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/node/lead"
 )
 
-// As package node has them.
-const (
-	leadEvery   = time.Second
-	leadPause   = 10 * time.Millisecond
-	forgetAfter = 30 * time.Second
-)
+// lifecycle is short, so that what users leave open ends within a round.
+var lifecycle = lead.Lifecycle{ResizeConfirm: 20 * time.Second}
 
-// lead is what a leader does on its own account during one term: it finds nodes for instances that have none, and ends
-// deletions that wait for a silent node.
+// lead is what a leader does on its own account during one term.
 func (w *World) lead(ctx context.Context, d *daemon) {
-	for {
-		view, changed := d.replica.latest()
-		p := w.ledger.currentPlacer(d)
-		if p == nil {
-			return
-		}
-		p.hint(w.gossip.hints())
-		w.placeWaiting(ctx, d, p, view)
-		w.forget(ctx, d, view)
-		w.evacuateHastily(ctx, view)
-		if !pause(ctx, leadPause) {
-			return
-		}
-		timer := time.NewTimer(leadEvery)
-		select {
-		case <-changed:
-		case <-timer.C:
-		case <-ctx.Done():
-		}
-		timer.Stop()
-	}
+	lead.New(lead.Config{
+		Cluster: &throne{w: w, d: d}, Chooser: d.chooser, Hints: w.gossip.hints, Lifecycle: lifecycle,
+		First: func(ctx context.Context, view *cluster.View, _ func(string, func() error)) { w.evacuateHastily(ctx, view) },
+		Log:   slog.New(slog.DiscardHandler),
+	}).Run(ctx)
 }
 
-func (l *ledger) currentPlacer(d *daemon) *placer {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.leader != d {
-		return nil
-	}
-	return l.placer
+// throne is the replicated state as a leader reaches it. It implements lead.Cluster.
+type throne struct {
+	w *World
+	d *daemon
 }
 
-func (w *World) placeWaiting(ctx context.Context, d *daemon, p *placer, view *cluster.View) {
-	for in := range view.InstancesOn("") {
-		if in.Wanted == cluster.WantDeleted || in.Status.VM != cluster.VMBuilding {
-			continue
-		}
-		op, release := p.place(in)
-		_, _ = w.ledger.propose(ctx, d, cluster.Command{Time: d.machine.clock(), Op: op}) // a refusal: the next pass decides anew
-		release()
-		if ctx.Err() != nil {
-			return
-		}
-	}
-}
+// Latest implements lead.Cluster.
+func (t *throne) Latest() (*cluster.View, <-chan struct{}) { return t.d.replica.latest() }
 
-func (w *World) forget(ctx context.Context, d *daemon, view *cluster.View) {
-	hints := w.gossip.hints()
-	for _, m := range w.machines {
-		if h := hints[m.id]; !h.Silent || h.SilentFor < forgetAfter {
-			continue
-		}
-		for in := range view.InstancesOn(m.id) {
-			if in.Wanted == cluster.WantDeleted {
-				_, _ = w.ledger.propose(ctx, d, cluster.Command{Time: d.machine.clock(), Op: &cluster.ForgetInstance{ID: in.ID}})
-			}
-		}
-	}
+// Propose implements lead.Cluster.
+func (t *throne) Propose(ctx context.Context, c cluster.Command) (cluster.Result, error) {
+	c.Time = c.Time.Add(t.d.machine.skewed())
+	return t.w.ledger.propose(ctx, t.d, c)
 }

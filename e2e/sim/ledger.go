@@ -56,7 +56,6 @@ type ledger struct {
 	term    uint64
 	leader  *daemon // nil: nobody leads
 	deposed bool    // the leader is to step down
-	placer  *placer // the leader's
 	queue   []*proposal
 }
 
@@ -169,7 +168,6 @@ func (l *ledger) barrier(leader *daemon) (uint64, bool) {
 // submit hands a command to a leader. The answer comes in the channel; an error means that it does not lead.
 func (l *ledger) submit(leader *daemon, c cluster.Command) (<-chan answer, error) {
 	l.mu.Lock()
-	p := l.placer
 	ok := l.leader == leader && l.reigns(leader)
 	l.mu.Unlock()
 	if !ok {
@@ -186,7 +184,7 @@ func (l *ledger) submit(leader *daemon, c cluster.Command) (<-chan answer, error
 	}
 	pr := &proposal{command: copies[0], done: make(chan answer, 1)}
 	done := pr.done
-	pr.release = p.prepare(pr.command.Op)
+	pr.release = leader.chooser.Prepare(pr.command.Op)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.leader != leader {

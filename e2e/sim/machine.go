@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/node/lead"
 	"github.com/kilonova/kilonova/node/reconcile"
 )
 
@@ -38,6 +39,7 @@ type daemon struct {
 	replica *replica
 	ctx     context.Context // ends when it is killed
 	loop    *reconcile.Loop
+	chooser *lead.Chooser
 	kill    func() // returns when nothing of it is left
 }
 
@@ -79,6 +81,8 @@ func (m *machine) start(ctx context.Context) {
 	disk, settled, boot := m.disk, m.settled, fmt.Sprintf("boot-%d", m.boots)
 	m.mu.Unlock()
 	d := &daemon{machine: m, replica: newReplica(m.w, m.number, disk)}
+	view := func() *cluster.View { v, _ := d.replica.latest(); return v }
+	d.chooser = lead.NewChooser(m.w.cfg.Seed, view, m.w.gossip.hints, nil)
 	d.loop = reconcile.New(reconcile.Config{
 		Node: m.id, Cluster: &access{w: m.w, d: d}, Driver: m.driver, Images: m.shelf, Log: slog.New(slog.DiscardHandler),
 		Starts: 2 + m.w.dice.below(3, "starts"), Incarnation: boot, LastKnown: settled,

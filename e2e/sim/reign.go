@@ -91,7 +91,6 @@ func (l *ledger) crown(d *daemon) bool {
 	l.term++
 	l.leader, l.deposed = d, false
 	l.w.trace("machine %d leads in term %d", d.machine.number, l.term)
-	l.placer = newPlacer(l.w, d)
 	l.announce()
 	return true
 }
@@ -109,7 +108,7 @@ func (l *ledger) dethrone() []*proposal {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	lost := l.queue
-	l.leader, l.queue, l.placer = nil, nil, nil
+	l.leader, l.queue = nil, nil
 	l.announce()
 	return lost
 }

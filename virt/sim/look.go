@@ -23,6 +23,16 @@ type Held struct {
 
 	// Wrote is what its guests wrote onto the disk that it boots from, see GuestWrite.
 	Wrote string
+
+	Root    HeldDisk // the root disk of its domain; zero: it has none of its own
+	Rescued bool     // it boots from a rescue disk, which Boot and Wrote are about then
+}
+
+// HeldDisk is what a disk holds.
+type HeldDisk struct {
+	Epoch uint64 // that it was made for
+	Boots int    // how often it was booted
+	Wrote string
 }
 
 // Look tells what the host holds of an instance at this moment; false: nothing. It is for tests: it goes past every fault and
@@ -65,5 +75,9 @@ func held(id cluster.InstanceID, r record, now time.Time) Held {
 	if f := r.Storage.bootFile(); f != nil {
 		h.Wrote = f.Notes.Text
 	}
+	if f := r.Storage.own(virt.DiskRoot); f != nil && r.Defined {
+		h.Root = HeldDisk{Epoch: f.Epoch, Boots: f.Notes.Boots, Wrote: f.Notes.Text}
+	}
+	h.Rescued = r.Defined && r.Storage.index(r.Storage.Epoch, virt.DiskRescue) >= 0
 	return h
 }
