@@ -18,9 +18,19 @@ func (d *Driver) Start(ctx context.Context, id cluster.InstanceID) error {
 		return fmt.Errorf("start %s: %w", id, err)
 	}
 	d.crash.set(id, false)
-	_, err = ask(ctx, d.rpc, "create domain", func(l *rpc.Libvirt) (rpc.Domain, error) {
-		return l.DomainCreateWithFlags(dom, 0)
-	})
+	saved := d.needSaved(ctx, dom)
+	if saved != nil && !errors.Is(saved, virt.ErrNotRunning) {
+		return fmt.Errorf("start %s: %w", id, saved)
+	}
+	create := func(l *rpc.Libvirt) error {
+		_, err := l.DomainCreateWithFlags(dom, 0)
+		return err
+	}
+	if saved == nil { // reading a large memory takes its time
+		err = d.slowly(ctx, "restore domain", create)
+	} else {
+		err = tell(ctx, d.rpc, "create domain", create)
+	}
 	if err = d.unless(ctx, err, dom, true); err != nil {
 		return fmt.Errorf("start %s: %w", id, err)
 	}
