@@ -51,8 +51,6 @@ func unsupportedOfServer(what string) func(*call) error {
 	}
 }
 
-func empty(name string) func(*call) error { return func(c *call) error { return c.sendEmpty(name) } }
-
 func (c *call) showVolume() error {
 	if _, err := c.server(); err != nil {
 		return err
