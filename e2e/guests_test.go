@@ -131,7 +131,7 @@ func (s *stage) waitConsole(via *cloud.Node, id, pattern string, limit time.Dura
 
 // counted returns how far a guest has counted, and how often it booted.
 func counted(console string) (count, boots int) {
-	for _, m := range regexp.MustCompile(`(?m)^count (\d+)\r?$`).FindAllStringSubmatch(console, -1) {
+	for _, m := range regexp.MustCompile(`(?m)^count (\d+) `).FindAllStringSubmatch(console, -1) {
 		count, _ = strconv.Atoi(m[1])
 	}
 	for _, m := range regexp.MustCompile(`KILONOVA-GUEST BOOT boot=(\d+)`).FindAllStringSubmatch(console, -1) {

@@ -128,6 +128,13 @@ func moduleName(file string) string {
 // inputs returns what the ramdisk is made of, for the name of the cached result.
 func (k kernel) inputs() ([][]byte, error) {
 	all := [][]byte{initScript, flattenScript, []byte(strings.Join(k.load, "\n"))}
+	heart, err := heartSources()
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range heart {
+		all = append(all, s.text)
+	}
 	for _, path := range []string{busyboxPath, k.image} {
 		info, err := os.Stat(path)
 		if err != nil {

@@ -21,6 +21,9 @@ func writeRamdisk(ctx context.Context, k kernel, target string) (err error) {
 	if err := fillRamdisk(k, root); err != nil {
 		return fmt.Errorf("fill ramdisk: %w", err)
 	}
+	if err := buildHeart(ctx, filepath.Join(root, "bin/heart")); err != nil {
+		return fmt.Errorf("fill ramdisk: %w", err)
+	}
 	out, err := os.Create(target)
 	if err != nil {
 		return err
@@ -42,7 +45,7 @@ func writeRamdisk(ctx context.Context, k kernel, target string) (err error) {
 
 // fillRamdisk lays out the files of the ramdisk.
 func fillRamdisk(k kernel, root string) error {
-	for _, d := range []string{"bin", "proc", "sys", "dev", "config", "disk", "lib/modules"} {
+	for _, d := range []string{"bin", "proc", "sys", "dev", "config", "disk", "other", "lib/modules"} {
 		if err := os.MkdirAll(filepath.Join(root, d), 0o755); err != nil {
 			return err
 		}
