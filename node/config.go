@@ -40,6 +40,7 @@ type Config struct {
 
 	Hypervisor Hypervisor
 	Capacity   Ratios
+	Live       Live
 	Bridges    map[string]string // provider network label -> Linux bridge
 	Open       []string          // the labels among them that members may make networks on; others are the administrators'
 	SharedDir  string            // directory that other nodes have, too, for volumes of the shared types; "": none
@@ -89,6 +90,7 @@ func DefaultConfig() Config {
 			Sim:           SimHost{VCPUs: 64, MemoryMiB: 256 * 1024, DiskGiB: 4096, BootDelay: 500 * time.Millisecond},
 		},
 		Capacity:  Ratios{CPU: 4, Memory: 1, Disk: 1, ReservedMemoryMiB: 512},
+		Live:      Live{AutoConverge: true},
 		APITLS:    true,
 		TokenLife: time.Hour,
 		Log:       slog.Default(),
@@ -129,7 +131,7 @@ func (c *Config) Validate() error {
 	if c.TokenLife <= 0 {
 		return errors.New("--token-life must be above 0")
 	}
-	return errors.Join(c.Capacity.validate(), c.Hypervisor.validate())
+	return errors.Join(c.Capacity.validate(), c.Live.validate(), c.Hypervisor.validate())
 }
 
 // checkReachable refuses what cannot be an address that peers reach one machine by.

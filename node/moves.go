@@ -2,16 +2,19 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"time"
 
 	"github.com/kilonova/kilonova/cluster"
 	"github.com/kilonova/kilonova/httpapi/image"
 	"github.com/kilonova/kilonova/httpapi/peer"
 	"github.com/kilonova/kilonova/node/operate"
 	"github.com/kilonova/kilonova/node/peernet"
+	"github.com/kilonova/kilonova/virt"
 	virtimage "github.com/kilonova/kilonova/virt/image"
 )
 
@@ -20,16 +23,39 @@ const capturesDir = "captures"
 
 // moves is this node's part of the operations that take several steps.
 type moves struct {
-	loop   *operate.Loop
-	source *operate.Source
+	loop        *operate.Loop
+	source      *operate.Source
+	destination *operate.Destination
+}
+
+// Live says how running guests are sent to other nodes.
+type Live struct {
+	AutoConverge bool          // slow a guest down that changes its memory faster than it is sent
+	PostCopy     bool          // let forced migrations go on at the destination before all memory is there
+	MiBPerSecond int64         // bandwidth of each; 0: no bound
+	MaxDowntime  time.Duration // that a guest may stand still; 0: the hypervisor's default
+}
+
+func (l *Live) validate() error {
+	if l.MiBPerSecond < 0 || l.MaxDowntime < 0 {
+		return errors.New("--live-migration-mibps and --live-migration-downtime must not be below 0")
+	}
+	return nil
 }
 
 func (n *node) openMoves(h *host) moves {
+	live := n.cfg.Live
 	return moves{
+		destination: operate.NewDestination(operate.DestinationConfig{
+			Node: n.id.Node, Cluster: n.state, Driver: h.driver, Images: h.blobs, Sockets: operate.UNIXSockets{}, Log: n.cfg.Log,
+		}),
 		source: operate.NewSource(n.id.Node, n.state, h.driver, n.cfg.Log),
 		loop: operate.New(operate.Config{
 			Node: n.id.Node, Cluster: n.state, Driver: h.driver, Images: h.blobs, Sources: n.wire.client,
 			Store: captures{h.images, h.copies}, Scratch: n.dir.file(capturesDir), Log: n.cfg.Log,
+			Landings: n.wire.client, Sockets: operate.UNIXSockets{}, Options: virt.MigrateOptions{
+				AutoConverge: live.AutoConverge, PostCopy: live.PostCopy, MiBPerSecond: live.MiBPerSecond, MaxDowntime: live.MaxDowntime,
+			},
 		}),
 	}
 }
@@ -37,7 +63,13 @@ func (n *node) openMoves(h *host) moves {
 func (m *moves) close() {
 	if m.source != nil {
 		m.source.Close()
+		m.destination.Close()
 	}
+}
+
+// busy tells whether disks of an instance are being made here.
+func (m *moves) busy(id cluster.InstanceID) bool {
+	return m.loop.Busy(id) || m.destination.Busy(id)
 }
 
 // withAsker lets handlers of the peer port know which node is at the other end; it is a ConnContext of net/http.

@@ -227,7 +227,7 @@ func (n *node) openHost() error {
 		publish: publisher{h.images, h.copies}, log: n.cfg.Log,
 	})
 	h.loop = reconcile.New(reconcile.Config{
-		Node: n.id.Node, Cluster: n.state, Driver: h.driver, Images: h.blobs, Volumes: guestVolumes{files}, Log: n.cfg.Log,
+		Node: n.id.Node, Cluster: n.state, Driver: h.driver, Images: h.blobs, Busy: h.moves.busy, Volumes: guestVolumes{files}, Log: n.cfg.Log,
 		Starts: max(2, runtime.NumCPU()), Incarnation: boot, LastKnown: n.dir.lastIncarnation(),
 		Settled: func() {
 			if err := writeFile(n.dir.file(incarnationFile), []byte(boot)); err != nil {

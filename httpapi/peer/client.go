@@ -21,6 +21,7 @@ const idleConns = 64
 // Client asks other nodes.
 type Client struct {
 	http *http.Client
+	dial Dial
 }
 
 // Dial opens a connection to a node, proved to be that node.
@@ -28,7 +29,7 @@ type Dial func(ctx context.Context, node cluster.NodeID) (net.Conn, error)
 
 // NewClient asks over connections that dial opens. The name of a node stands where a URL has its host.
 func NewClient(dial Dial) *Client {
-	return &Client{http: &http.Client{Transport: &http.Transport{
+	return &Client{dial: dial, http: &http.Client{Transport: &http.Transport{
 		DialTLSContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
 			host, _, err := net.SplitHostPort(addr)
 			if err != nil {

@@ -84,6 +84,9 @@ func (s *server) moveRoutes(r chi.Router) {
 	const move = "/v1/moves/{id}/{operation}"
 	r.Get(move+"/disks", s.disks)
 	r.Post(move+"/disks/{disk}/block", s.block)
+	r.Post(move+"/landing", s.land)
+	r.Post(move+"/arrival", s.arrival)
+	r.Get(move+"/streams/{which}", s.stream101)
 }
 
 func (s *server) disks(w http.ResponseWriter, r *http.Request) {

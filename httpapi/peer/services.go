@@ -19,6 +19,7 @@ type Services struct {
 	Consoles  Consoles
 	Inside    Inside
 	Disks     DiskSource
+	Landings  Landings
 	Log       *slog.Logger
 }
 

@@ -18,13 +18,15 @@ import (
 const (
 	lookEvery = 5 * time.Second
 
-	copiesAtOnce   = 4
-	capturesAtOnce = 2
+	copiesAtOnce     = 4
+	migrationsAtOnce = 2
+	capturesAtOnce   = 2
 )
 
 // atOnce bounds the workers of each step that this package carries out.
 var atOnce = map[cluster.OperationStep]int{
 	cluster.StepCopying:   copiesAtOnce,
+	cluster.StepMigrating: migrationsAtOnce,
 	cluster.StepCapturing: capturesAtOnce,
 }
 
@@ -59,11 +61,16 @@ type Config struct {
 	Store   ImageStore
 	Scratch string // directory of this loop's own, for files that a crash may leave behind
 	Log     *slog.Logger
+
+	Landings Landings
+	Sockets  Sockets
+	Options  virt.MigrateOptions // of all live migrations; which disks are copied is found out
 }
 
 // Loop carries out this node's steps. Make it with New, then call Run.
 type Loop struct {
 	Config
+	busy
 
 	// Owned by Run.
 	works   map[workKey]*work
@@ -149,7 +156,9 @@ func (l *Loop) start(ctx context.Context, key workKey, in *cluster.Instance) {
 	ctx, w.cancel = context.WithCancel(ctx)
 	l.works[key] = w
 	l.running[key.step]++
+	idle := l.begin(key.instance)
 	l.workers.Go(func() {
+		defer idle()
 		w.run(ctx)
 		l.done <- key // Run or drain takes it
 	})

@@ -34,6 +34,13 @@ type giveUp struct{ error }
 // Unwrap gives the error itself.
 func (g giveUp) Unwrap() error { return g.error }
 
+// undecided is an error from which nothing may be concluded, however long it lasts: the cluster does not answer, say, or a guest
+// may run at its destination.
+type undecided struct{ error }
+
+// Unwrap gives the error itself.
+func (u undecided) Unwrap() error { return u.error }
+
 // cancelled is the end of an operation that its user asked for.
 type cancelled struct{ error }
 
@@ -120,9 +127,11 @@ func (w *work) persist(ctx context.Context) error {
 		err := w.once(ctx)
 		var c cancelled
 		var g giveUp
+		var u undecided
 		switch {
 		case err == nil, ctx.Err() != nil, errors.Is(err, errGone), errors.As(err, &c), errors.As(err, &g):
 			return err
+		case errors.As(err, &u): // for as long as it takes
 		case !passing(err):
 			if refusals++; refusals == maxRefusals {
 				return err
@@ -154,6 +163,8 @@ func (w *work) once(ctx context.Context) error {
 		return w.copy(ctx, in)
 	case cluster.StepCapturing:
 		return w.capture(ctx, view, in)
+	case cluster.StepMigrating:
+		return w.migrate(ctx, in)
 	}
 	return giveUp{fmt.Errorf("step %q is not one of this loop", w.key.step)}
 }
@@ -164,7 +175,7 @@ func (w *work) confirm(ctx context.Context) (*cluster.View, *cluster.Instance, e
 	defer cancel()
 	view, err := w.Cluster.Read(ctx)
 	if err != nil {
-		return nil, nil, fmt.Errorf("confirm operation %s: %w", w.key.operation, err)
+		return nil, nil, undecided{fmt.Errorf("confirm operation %s: %w", w.key.operation, err)}
 	}
 	in, ok := view.Instance(w.key.instance)
 	if !ok || in.Op == nil || in.Op.ID != w.key.operation || in.Op.Step != w.key.step || in.Executor() != w.Node || in.Wanted == cluster.WantDeleted {

@@ -2,8 +2,10 @@ package operate
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -182,8 +184,9 @@ type host struct {
 	vault *vault
 	dir   string
 
-	source *Source
-	stop   func()
+	source      *Source
+	destination *Destination
+	stop        func()
 }
 
 // world is two nodes under test.
@@ -223,13 +226,15 @@ func (h *host) start() {
 		log = slog.New(slog.NewTextHandler(os.Stderr, nil)).With("on", h.id[len(h.id)-1:])
 	}
 	h.source = NewSource(h.id, h, h.sim, log)
-	rec := reconcile.New(reconcile.Config{Node: h.id, Cluster: h, Driver: h.sim, Images: shelf{}, Log: slog.New(slog.DiscardHandler), Starts: 2,
-		Incarnation: "b", LastKnown: "b"})
-	loop := New(Config{Node: h.id, Cluster: h, Driver: h.sim, Images: shelf{}, Sources: wire{h.world, h.id}, Store: h.vault, Scratch: h.dir, Log: log})
+	h.destination = NewDestination(DestinationConfig{Node: h.id, Cluster: h, Driver: h.sim, Images: shelf{}, Sockets: h.net, Log: log})
+	loop := New(Config{Node: h.id, Cluster: h, Driver: h.sim, Images: shelf{}, Sources: wire{h.world, h.id}, Store: h.vault, Scratch: h.dir, Log: log,
+		Landings: wire{h.world, h.id}, Sockets: h.net})
+	rec := reconcile.New(reconcile.Config{Node: h.id, Cluster: h, Driver: h.sim, Images: shelf{}, Log: log, Starts: 2,
+		Incarnation: "b", LastKnown: "b", Busy: func(id cluster.InstanceID) bool { return loop.Busy(id) || h.destination.Busy(id) }})
 	var wg sync.WaitGroup
 	wg.Go(func() { rec.Run(ctx) })
 	wg.Go(func() { loop.Run(ctx) })
-	h.stop = func() { cancel(); wg.Wait(); h.source.Close() }
+	h.stop = func() { cancel(); wg.Wait(); h.source.Close(); h.destination.Close() }
 }
 
 // settle lets the nodes work for d of virtual time.
@@ -313,6 +318,33 @@ func (x wire) other(id cluster.NodeID, m *peer.Move) (*host, error) {
 		return nil, fmt.Errorf("dial %s: connection refused", id)
 	}
 	return x.w.hosts[id], nil
+}
+
+// Land implements Landings.
+func (x wire) Land(ctx context.Context, destination cluster.NodeID, m peer.Move) (json.RawMessage, error) {
+	h, err := x.other(destination, &m)
+	if err != nil {
+		return nil, err
+	}
+	return h.destination.Land(ctx, m)
+}
+
+// Arrival implements Landings.
+func (x wire) Arrival(ctx context.Context, destination cluster.NodeID, m peer.Move) (peer.Arrival, error) {
+	h, err := x.other(destination, &m)
+	if err != nil {
+		return peer.Arrival{}, err
+	}
+	return h.destination.Arrival(ctx, m)
+}
+
+// Stream implements Landings.
+func (x wire) Stream(ctx context.Context, destination cluster.NodeID, m peer.Move, which peer.Stream) (net.Conn, error) {
+	h, err := x.other(destination, &m)
+	if err != nil {
+		return nil, err
+	}
+	return h.destination.Stream(ctx, m, which)
 }
 
 // Disks implements DiskSources.

@@ -22,6 +22,7 @@ const (
 	startTimeout  = 60 * time.Second       // building or starting
 	saveTimeout   = 10 * time.Minute       // writing a guest's memory to disk
 	shutdownGrace = 60 * time.Second       // Nova's shutdown_timeout: then the power is cut
+	busyPause     = 200 * time.Millisecond // until it is looked again whether an instance is busy
 	maxAttempts   = 3                      // then the instance goes to error
 	retryAfter    = time.Second            // doubled with each attempt, up to retryAtMost
 	retryAtMost   = 30 * time.Second
@@ -63,7 +64,8 @@ type Config struct {
 	Cluster     Cluster
 	Driver      virt.Driver
 	Images      Images
-	Volumes     Volumes // nil: there are none
+	Busy        func(cluster.InstanceID) bool // disks of the instance are being made here: nothing of it is removed; nil: never
+	Volumes     Volumes                       // nil: there are none
 	Log         *slog.Logger
 	Starts      int    // guests that are built or started at the same time
 	Incarnation string // names this boot of the host; see Resume
@@ -100,6 +102,7 @@ type Loop struct {
 type due struct {
 	surveyed time.Time     // when every instance was looked at last
 	listed   time.Time     // when the hypervisor was listed last
+	listings int           // how often it was
 	listing  time.Duration // how long that took
 	relistAt time.Time     // when it is listed next
 }
@@ -115,6 +118,7 @@ type memory struct {
 	boot     uint64    // the Boot of the domain that runs; 0: as the state says
 	asked    time.Time // when the guest was asked to shut down
 	reported reported
+	since    int // the first listing that says something about it: see handed
 }
 
 // New makes a loop.
@@ -274,6 +278,7 @@ func (l *Loop) list(ctx context.Context) {
 		}
 	}
 	l.observed, l.listed, l.answered = fresh, time.Now(), true
+	l.listings++
 	l.listing, l.relistAt = l.listed.Sub(start), l.listed.Add(relistEvery)
 	l.mu.Lock()
 	defer l.mu.Unlock()

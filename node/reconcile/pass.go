@@ -30,6 +30,14 @@ func (l *Loop) pass(ctx context.Context, view *cluster.View) time.Duration {
 			wake = min(wake, wait)
 			continue
 		}
+		if _, dead := view.Tombstone(l.Node, id); dead && l.Busy != nil && l.Busy(id) {
+			m.retryAt, wake = now.Add(busyPause), min(wake, busyPause)
+			continue
+		}
+		if l.listings < m.since {
+			m.retryAt, l.relistAt, wake = now.Add(time.Millisecond), now, 0
+			continue
+		}
 		d, exists := l.observed[id]
 		if exists {
 			domains = append(domains, d)
@@ -100,9 +108,10 @@ func (l *Loop) notice(view *cluster.View) {
 	if recent {
 		changed, recent = view.InstancesChanged(l.seen.Index())
 	}
+	first := l.seen == nil
 	l.seen = view
 	if !recent {
-		l.survey(view)
+		l.survey(view, first)
 		return
 	}
 	for id := range changed {
@@ -110,6 +119,7 @@ func (l *Loop) notice(view *cluster.View) {
 		here := ok && in.Node == l.Node
 		_, dead := view.Tombstone(l.Node, id)
 		if here {
+			l.handed(l.known[id], in)
 			l.known[id] = in
 		} else if _, was := l.known[id]; was {
 			delete(l.known, id)
@@ -121,12 +131,30 @@ func (l *Loop) notice(view *cluster.View) {
 	}
 }
 
+// handed marks an instance whose domain somebody else had until now: one that came from another node, or one that an operation
+// owned. Its guest may run although no listing says so yet, and must not be taken for one that is off. old is nil for one that was
+// not this node's before.
+func (l *Loop) handed(old, in *cluster.Instance) {
+	came := old == nil || old.Epoch != in.Epoch
+	if !came {
+		_, held := old.Desired()
+		_, holds := in.Desired()
+		came = held && !holds
+	}
+	if came && in.Status.VM != cluster.VMBuilding {
+		l.remember(in.ID).since = l.listings + 1
+	}
+}
+
 // survey is notice without a memory: it compares every instance.
-func (l *Loop) survey(view *cluster.View) {
+func (l *Loop) survey(view *cluster.View, first bool) {
 	l.surveyed = time.Now()
 	here := make(map[cluster.InstanceID]*cluster.Instance, len(l.known))
 	for in := range view.InstancesOn(l.Node) {
 		here[in.ID] = in
+		if !first {
+			l.handed(l.known[in.ID], in)
+		}
 		if l.known[in.ID] != in {
 			l.dirty[in.ID] = struct{}{}
 		}
