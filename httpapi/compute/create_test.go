@@ -67,7 +67,7 @@ func TestCreate_BadRequestsAreRefused(t *testing.T) {
 		"quota":               {"2.79", object{"min_count": 11}, 403, "Quota exceeded for instances: Requested 11, but already used 0 of 10 instances"},
 		"personality":         {"2.56", object{"personality": []object{{"path": "/x", "contents": ""}}}, 400, "Use user_data instead"},
 		"personality at 2.57": {"2.57", object{"personality": []object{}}, 400, "('personality' was unexpected)"},
-		"volume":              {"2.79", object{"block_device_mapping_v2": []object{{"boot_index": 0, "source_type": "volume", "uuid": nobody}}}, 400, "servers boot from their image only"},
+		"volume":              {"2.79", object{"block_device_mapping_v2": []object{{"boot_index": 0, "source_type": "volume", "uuid": nobody}}}, 400, "combination is not valid"},
 		"security group":      {"2.79", object{"security_groups": []object{{"name": "web"}}}, 400, "Security group web not found."},
 		"tags before 2.52":    {"2.51", object{"tags": []string{"x"}}, 400, "('tags' was unexpected)"},
 		"tag with comma":      {"2.79", object{"tags": []string{"a,b"}}, 400, "does not match"},

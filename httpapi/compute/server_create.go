@@ -32,6 +32,10 @@ type order struct {
 	spec  cluster.Spec
 	nics  []nic
 	count int
+
+	root    *blockDevice // the volume that the server boots from; nil: it boots from its image
+	local   bool         // the image to boot from was named among the devices
+	devices []*blockDevice
 }
 
 func (c *call) createServer() error {
@@ -43,7 +47,7 @@ func (c *call) createServer() error {
 		return err
 	}
 	o := &order{call: c, body: &body, want: &body.Server}
-	for _, step := range []func() error{o.refuseUnsupported, o.describe, o.chooseImage, o.chooseFlavor, o.chooseKey, o.schedule,
+	for _, step := range []func() error{o.refuseUnsupported, o.describe, o.readDevices, o.chooseImage, o.chooseFlavor, o.chooseKey, o.schedule,
 		o.chooseNetworks, o.countServers, o.checkGroups} {
 		if err := step(); err != nil {
 			return err
@@ -64,18 +68,6 @@ func (o *order) refuseUnsupported() error {
 		return bad("Files cannot be put into a server. Use user_data instead of personality.")
 	case len(w.Certificates) > 0:
 		return bad("trusted_image_certificates are not supported.")
-	case len(w.OldDevices) > 0:
-		return bad("Block Device Mapping is Invalid: servers boot from their image only.")
-	}
-	for _, d := range w.Devices {
-		switch {
-		case len(w.Devices) > 1, d.Source != "image", d.Destination != "local", d.Boot != 0:
-			return bad("Block Device Mapping is Invalid: servers boot from their image only.")
-		case w.Image == "":
-			w.Image = d.Image
-		case w.Image != d.Image:
-			return bad("Block Device Mapping is Invalid: the image to boot from is not imageRef.")
-		}
 	}
 	return nil
 }
@@ -206,6 +198,9 @@ func (o *order) countServers() error {
 		if err := o.refuseShared(); err != nil {
 			return err
 		}
+		if err := o.refuseSharedVolumes(); err != nil {
+			return err
+		}
 	}
 	o.count = max(least, min(most, o.room()))
 	return nil
@@ -245,6 +240,7 @@ func (o *order) command() *cluster.CreateInstances {
 		for _, n := range o.nics {
 			item.Ports = append(item.Ports, o.port(n))
 		}
+		item.Volumes = o.volumes(item.Name)
 		op.Items = append(op.Items, item)
 	}
 	op.Spec.Hostname = op.Items[0].Hostname

@@ -31,33 +31,6 @@ func (c *call) listGroups() error {
 	return c.send(http.StatusOK, &j)
 }
 
-// emptyOfServer replies with an empty list for a server of the caller's.
-func emptyOfServer(name string) func(*call) error {
-	return func(c *call) error {
-		if _, err := c.server(); err != nil {
-			return err
-		}
-		return c.sendEmpty(name)
-	}
-}
-
-// unsupportedOfServer refuses something for a server of the caller's.
-func unsupportedOfServer(what string) func(*call) error {
-	return func(c *call) error {
-		if _, err := c.server(); err != nil {
-			return err
-		}
-		return unsupported(what)
-	}
-}
-
-func (c *call) showVolume() error {
-	if _, err := c.server(); err != nil {
-		return err
-	}
-	return notFound("volume_id not found: %s", c.param("volume"))
-}
-
 func (c *call) showTopology() error {
 	if _, err := c.server(); err != nil {
 		return err

@@ -149,7 +149,8 @@ func (p *renderer) extended(j *writer, in *cluster.Instance) {
 		}
 	}
 	j.fieldOrNull("OS-EXT-STS:task_state", string(in.Status.Task)).field("OS-EXT-STS:vm_state", string(vmStateOf(in)))
-	j.fieldNum("OS-EXT-STS:power_state", int64(powerOf(in))).key("os-extended-volumes:volumes_attached").open('[').close(']')
+	j.fieldNum("OS-EXT-STS:power_state", int64(powerOf(in)))
+	p.writeVolumes(j, in)
 }
 
 // instanceName is what hypervisors call the instance.

@@ -68,14 +68,6 @@ type createHow struct {
 	} `json:"security_groups"`
 }
 
-// blockDevice is what is looked at of block_device_mapping_v2.
-type blockDevice struct {
-	Image       string  `json:"uuid"`
-	Source      string  `json:"source_type"`
-	Destination string  `json:"destination_type"`
-	Boot        flexInt `json:"boot_index"`
-}
-
 // nicRequest is one of the networks of a new server.
 type nicRequest struct {
 	Network string `json:"uuid"`
@@ -104,7 +96,7 @@ func createSchema(v version) *schema.Schema {
 		"metadata":                schemaMetadata,
 		"adminPass":               schema.Text(0, 255),
 		"networks":                networksSchema(v),
-		"block_device_mapping_v2": schema.ArrayOf(schema.Loose(map[string]*schema.Schema{"boot_index": schema.Int(-1, 255).OrNull()}), 255),
+		"block_device_mapping_v2": blockDevicesSchema(),
 		"block_device_mapping":    schema.ArrayOf(schema.Loose(nil), 255),
 		"availability_zone":       schemaZone,
 		"min_count":               schemaCount,

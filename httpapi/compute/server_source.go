@@ -34,6 +34,9 @@ var bootableFormats = []string{"raw", "qcow2", "ami", "iso"}
 
 // chooseImage takes over what the image says about how it boots.
 func (o *order) chooseImage() error {
+	if o.root != nil {
+		return o.bootFromVolume()
+	}
 	if o.want.Image == "" {
 		return bad("Missing imageRef attribute")
 	}
@@ -86,6 +89,9 @@ func (o *order) chooseFlavor() error {
 		return err
 	}
 	o.spec.Flavor = *f.Clone()
+	if o.image == nil {
+		return nil // it boots from a volume, which has a size of its own
+	}
 	return fits(f, o.image)
 }
 

@@ -84,10 +84,3 @@ func (c *call) showHost() error {
 	j.close(']').close('}')
 	return c.send(http.StatusOK, &j)
 }
-
-// sendEmpty replies with a list of nothing.
-func (c *call) sendEmpty(name string) error {
-	var j writer
-	j.open('{').key(name).open('[').close(']').close('}')
-	return c.send(http.StatusOK, &j)
-}
