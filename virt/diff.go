@@ -361,7 +361,9 @@ func (c *diffCase) build(why string, start bool) []Action {
 
 func (c *diffCase) stop(how StopMode, why string) Action {
 	a := c.committed(ActionStop, why)
-	a.Stop = how
+	if a.Stop = how; a.Observed == PowerPaused {
+		a.Stop = Destroy // a guest that does not run does not hear the power button
+	}
 	return a
 }
 

@@ -171,6 +171,15 @@ func TestDiff_OneInstance(t *testing.T) {
 	}
 }
 
+// A paused guest is to be off. Its power is cut at once: it would not hear the power button.
+func TestDiff_APausedGuestIsNotAskedToShutDown(t *testing.T) {
+	got := virt.Diff(virt.Wanted{Cluster: clusterID, Node: here, Instances: []virt.Desired{*wanted(here, virt.PowerOff, softStop)}},
+		[]virt.Domain{*domain(5, 3, virt.PowerPaused)})
+	if len(got) != 1 || got[0].Kind != virt.ActionStop || got[0].Stop != virt.Destroy {
+		t.Errorf("%+v", got)
+	}
+}
+
 // A soft stop must reach the driver as such, or every stop would cut the power.
 func TestDiff_StopCarriesTheWantedMode(t *testing.T) {
 	w := virt.Wanted{Cluster: clusterID, Node: here,
