@@ -31,7 +31,8 @@ var (
 
 func resizeServer(c *call, in *cluster.Instance, raw json.RawMessage) error {
 	var body struct {
-		Flavor flexText `json:"flavorRef"`
+		Flavor     flexText `json:"flavorRef"`
+		DiskConfig *string  `json:"OS-DCF:diskConfig"`
 	}
 	if err := json.Unmarshal(raw, &body); err != nil {
 		return bad("Malformed request body")
@@ -52,7 +53,14 @@ func resizeServer(c *call, in *cluster.Instance, raw json.RawMessage) error {
 	case f.DiskGiB < now.DiskGiB || f.Ephemeral < now.Ephemeral:
 		return bad("Server disk was unable to be resized because: Resize down is not possible: the disks of flavor %s are smaller.", f.Name)
 	}
-	return c.accept(&cluster.BeginMove{ID: in.ID, By: c.by(), Operation: newOperation(), What: cluster.OpResize, Flavor: f.Clone()})
+	if _, err := c.change(&cluster.BeginMove{ID: in.ID, By: c.by(), Operation: newOperation(), What: cluster.OpResize,
+		Flavor: f.Clone()}); err != nil {
+		return err
+	}
+	if body.DiskConfig != nil { // as a change of its own: it stays, whether the resize is confirmed or not
+		return c.accept(&cluster.UpdateInstance{ID: in.ID, DiskConfig: body.DiskConfig})
+	}
+	return c.done(http.StatusAccepted)
 }
 
 // usableFlavor finds a flavor that the caller may use for a server.

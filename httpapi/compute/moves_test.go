@@ -49,7 +49,10 @@ func TestResize_IsConfirmedOrReverted(t *testing.T) {
 	if in := l.instance(id); in.Spec.Flavor.ID != micro || in.Node != other.ID || l.status(id) != "ACTIVE" {
 		t.Errorf("%s with flavor %s on %s", l.status(id), in.Spec.Flavor.ID, in.Node)
 	}
-	l.act("admin", "", id, object{"resize": object{"flavorRef": nano}}).want(202)
+	l.act("admin", "", id, object{"resize": object{"flavorRef": nano, "OS-DCF:diskConfig": "AUTO"}}).want(202)
+	if got := l.instance(id).Spec.DiskConfig; got != "AUTO" {
+		t.Errorf("disk config is %s", got)
+	}
 	l.carryOn(id, &l.Node)
 	l.golden("388-server-resize-revert", l.act("admin", "", id, object{"revertResize": nil}))
 	if got := l.status(id); got != "REVERT_RESIZE" {

@@ -14,7 +14,7 @@ const (
 // current Nova says.
 func routes() []route {
 	var all []route
-	for _, some := range [][]route{serverRoutes, serverPartRoutes, flavorRoutes, keyPairRoutes, nodeRoutes, projectRoutes, otherRoutes} {
+	for _, some := range [][]route{serverRoutes, serverPartRoutes, imageRoutes, flavorRoutes, keyPairRoutes, nodeRoutes, projectRoutes, otherRoutes} {
 		all = append(all, some...)
 	}
 	return all

@@ -64,7 +64,8 @@ func (c *call) setMetadata(replace bool) error {
 	return c.listMetadata()
 }
 
-func (c *call) setOneMetadata() error {
+// oneMetadata reads the body that sets the one item that the path names.
+func (c *call) oneMetadata(key string) (string, error) {
 	one := *schemaMetadata
 	members := *one.Object
 	members.Min = 1
@@ -73,15 +74,23 @@ func (c *call) setOneMetadata() error {
 		Meta map[string]string `json:"meta"`
 	}](c, schema.Wrap("meta", &one))
 	if err != nil {
-		return err
+		return "", err
 	}
-	key := c.param("key")
 	value, ok := body.Meta[key]
 	switch {
 	case len(body.Meta) > 1:
-		return bad("Request body contains too many items")
+		return "", bad("Request body contains too many items")
 	case !ok:
-		return bad("Request body and URI mismatch")
+		return "", bad("Request body and URI mismatch")
+	}
+	return value, nil
+}
+
+func (c *call) setOneMetadata() error {
+	key := c.param("key")
+	value, err := c.oneMetadata(key)
+	if err != nil {
+		return err
 	}
 	err = c.changeMetadata(func(m map[string]string) error {
 		m[key] = value
