@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -31,6 +32,9 @@ func (s *Store) Make(ctx context.Context, v Volume, from Origin, bytes int64) er
 	}
 	if err == nil || errors.Is(err, fs.ErrExist) {
 		err = s.Grow(ctx, v, bytes)
+	}
+	if err == nil {
+		err = finish(path)
 	}
 	if err != nil {
 		return fmt.Errorf("make volume %s: %w", v.ID, err)
@@ -110,7 +114,10 @@ func (s *Store) Snapshot(ctx context.Context, v Volume, n Snapshot) error {
 	if err == nil {
 		err = disk.Convert(ctx, from, disk.Raw, path, disk.Raw)
 	}
-	if err != nil && !errors.Is(err, fs.ErrExist) {
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		err = finish(path)
+	}
+	if err != nil {
 		return fmt.Errorf("snapshot volume %s: %w", v.ID, err)
 	}
 	return nil
@@ -124,6 +131,9 @@ func (s *Store) Capture(n Snapshot, capture func(path string) error) error {
 	if err == nil {
 		err = prepare(path)
 	}
+	if err == nil {
+		err = os.Chmod(filepath.Dir(path), dirMode) // QEMU itself writes into it
+	}
 	if err != nil {
 		return fmt.Errorf("capture snapshot %s: %w", n.ID, err)
 	}
@@ -133,6 +143,9 @@ func (s *Store) Capture(n Snapshot, capture func(path string) error) error {
 	temp := path + ".part"
 	if err = capture(temp); err == nil {
 		err = keep(temp, path)
+	}
+	if err == nil {
+		err = finish(path)
 	}
 	if err != nil {
 		return fmt.Errorf("capture snapshot %s: %w", n.ID, err)

@@ -137,12 +137,24 @@ func (s *Store) SnapshotPath(n Snapshot) (string, error) {
 	return filepath.Join(dir, snapFile+n.Format), nil
 }
 
-// prepare makes the directory of a path.
+// prepare makes the directory of a path. Nobody else comes in before what is made in it is finished.
 func prepare(path string) error {
-	if err := os.Mkdir(filepath.Dir(path), dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	return syncDir(filepath.Dir(filepath.Dir(path)))
+}
+
+// finish lets QEMU reach a file, and nobody else read it: the hypervisor gives it to the guest's own user.
+func finish(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if err := os.Chmod(path, info.Mode().Perm()&^0o077); err != nil {
+		return err
+	}
+	return os.Chmod(filepath.Dir(path), dirMode)
 }
 
 func syncDir(path string) error {
