@@ -136,6 +136,9 @@ func (s *State) forgetInstance(o *ForgetInstance) ([]string, *Error) {
 func (s *State) bury(in *Instance) {
 	s.endActions(in, resultSuccess, "")
 	s.releasePorts(in)
+	if i, ok := s.t.images.Get(in.Mode.Shelved); ok && !i.Protected {
+		s.dropImage(i) // nobody can unshelve it any more
+	}
 	s.dropInstance(in)
 	s.releaseVolumes(in.ID)
 	now := s.t.meta.Time
