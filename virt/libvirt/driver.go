@@ -79,6 +79,8 @@ type Driver struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	once   sync.Once
+
+	unproved sync.Once // said that KVM is not proved
 }
 
 var _ virt.Driver = (*Driver)(nil)

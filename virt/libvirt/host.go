@@ -75,7 +75,7 @@ func (d *Driver) kvmProved(ctx context.Context, p platform) bool {
 	}
 	err := d.prober.Usable(ctx)
 	if err != nil {
-		d.log.Info("KVM is not proved", "guests use", p.domainType, "why", err)
+		d.unproved.Do(func() { d.log.Info("KVM is not proved", "guests use", p.domainType, "why", err) }) // asked for again and again
 	}
 	return err == nil && p.domainType == string(KVM)
 }
