@@ -41,7 +41,7 @@ var (
 
 // cloud is the replicated state of a test: one replica, in memory, and nobody who leads but the test.
 type cloud struct {
-	t     *testing.T
+	t     testing.TB
 	mu    sync.Mutex
 	state *cluster.State
 	index uint64
@@ -51,7 +51,7 @@ type cloud struct {
 	noQuorum bool
 }
 
-func newCloud(t *testing.T) *cloud {
+func newCloud(t testing.TB) *cloud {
 	c := &cloud{t: t, state: cluster.NewState(), changed: make(chan struct{})}
 	node := func(id cluster.NodeID, name, address string) cluster.Node {
 		return cluster.Node{
