@@ -48,14 +48,18 @@ func (s *State) begin(in *Instance, kind string, by asked, event string) {
 	}
 }
 
-// beginEvent records the next step of the action that is under way.
+// beginEvent records the next step of the action that is under way. The one before it is done.
 func (s *State) beginEvent(in *Instance, name string) {
 	a := s.lastAction(in.ID)
 	if a == nil || len(a.Events) >= maxEvents {
 		return
 	}
 	c := *a
-	c.Events = append(slices.Clone(a.Events), Event{
+	c.Events = slices.Clone(a.Events)
+	if n := len(c.Events); n > 0 && c.Events[n-1].Finished == 0 {
+		c.Events[n-1].Finished, c.Events[n-1].Result = s.t.meta.Time, resultSuccess
+	}
+	c.Events = append(c.Events, Event{
 		Name: name, Node: in.Node, Started: s.t.meta.Time, Number: int64(len(a.Events)) + 1,
 	})
 	c.Updated = s.t.meta.Time

@@ -139,6 +139,8 @@ func (s *State) resetInstance(o *ResetInstance) ([]string, *Error) {
 		return nil, missingInstance(o.ID)
 	case old.Wanted == WantDeleted:
 		return nil, Errorf(Conflict, "Instance %s is being deleted", o.ID)
+	case old.Node == "" && o.State == VMActive && old.Mode.Shelved == "":
+		return nil, Errorf(Conflict, "Instance %s is on no node", o.ID)
 	case old.Op != nil && old.Op.Step == StepMigrating:
 		return nil, Errorf(Conflict, "Instance %s is being migrated: abort that first", o.ID)
 	}
@@ -151,6 +153,9 @@ func (s *State) resetInstance(o *ResetInstance) ([]string, *Error) {
 	}
 	in.Status.Task, in.Status.Note = TaskNone, ""
 	in.Status.VM, in.Status.Fault = o.State, nil
+	if in.Node == "" && o.State == VMActive {
+		in.Status.VM = VMOffloaded
+	}
 	if o.State == VMError {
 		in.Status.Fault = &Fault{Code: faultCode, Message: "The state was reset by an administrator.", Created: s.t.meta.Time}
 	}

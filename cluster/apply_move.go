@@ -132,6 +132,9 @@ func (s *State) placeMove(o *PlaceMove) ([]string, *Error) {
 	case in.Op.Kind == OpEvacuate:
 		s.entomb(in, m.From, m.WasEpoch, 0, in.Resources())
 		s.arrive(in)
+		if in.Wanted != WantOff {
+			in.Wanted = WantOn // its memory died with its node
+		}
 		s.step(in, StepFinishing)
 	case in.Op.Kind == OpLive:
 		s.step(in, StepMigrating)
@@ -286,6 +289,8 @@ func (s *State) revert(in *Instance) {
 	s.setPortOwner(in, s.portOwner(in))
 	s.bringVolumes(in)
 	s.entomb(in, m.To, m.Epoch, keep, there)
+	_, lives := s.t.nodes.Get(m.To)
+	m.Clear = m.From == m.To || !lives
 	s.step(in, StepReverting)
 }
 

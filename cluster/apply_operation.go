@@ -106,6 +106,8 @@ func (s *State) cancelOperation(in *Instance, why, status string) {
 		}
 	case StepMigrating:
 		s.entomb(in, m.To, m.Epoch, 0, in.Spec.resourcesAs(&m.Flavor))
+	case StepWaiting: // nobody will revert it any more
+		s.entomb(in, m.From, m.WasEpoch, 0, in.Spec.resourcesAs(&m.Was))
 	}
 	s.recordMove(in, op, status, "", "")
 	stopped := op.Step == StepStopping || op.Step == StepCopying

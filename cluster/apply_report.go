@@ -59,8 +59,15 @@ func (s *State) removed(node NodeID, r *InstanceReport) bool {
 		return false
 	}
 	s.dropTombstone(t)
-	if in, ok := s.t.instances.Get(r.ID); ok && in.Wanted == WantDeleted && in.Node == node {
+	in, ok := s.t.instances.Get(r.ID)
+	switch {
+	case !ok:
+	case in.Wanted == WantDeleted && in.Node == node:
 		s.bury(in)
+	case in.Op != nil && in.Op.Step == StepReverting && in.Op.Move.To == node:
+		c := in.Clone()
+		c.Op.Move.Clear = true
+		s.saveInstance(c)
 	}
 	return true
 }

@@ -59,6 +59,7 @@ type Move struct {
 	CopyDisks string       `json:"copy_disks,omitempty"` // live: "yes", "no" or "auto"
 	Signal    MoveSignal   `json:"signal,omitempty"`     // live: what the operator asked for meanwhile
 	Progress  MoveProgress `json:"progress,omitzero"`
+	Clear     bool         `json:"clear,omitempty"` // reverting: nothing of the instance runs at the destination any more
 }
 
 // MoveSignal is what an operator asks of a live migration under way.
@@ -159,6 +160,11 @@ func (i *Instance) Desired() (wanted Power, hold bool) {
 	switch i.Op.Step {
 	case StepStopping, StepCopying:
 		return WantOff, false
+	case StepPlacing:
+		// The operator's word is that the node is dead. If it comes back, it does not start what is about to be built elsewhere.
+		return i.Wanted, i.Op.Kind == OpEvacuate
+	case StepReverting:
+		return i.Wanted, !i.Op.Move.Clear
 	case StepMigrating:
 		return i.Wanted, true
 	case StepCapturing:

@@ -286,9 +286,9 @@ func (c *diffCase) on() []Action {
 	case p == PowerUnknown:
 		return c.one(ActionReport, "its power state cannot be told")
 	case p == PowerCrashed && !c.want.Resume && !c.want.Restart:
-		return c.one(ActionReport, "it crashed")
+		return c.lost("it crashed")
 	case p == PowerOff && !c.want.Resume && !c.want.Restart:
-		return c.one(ActionReport, "its guest powered it off")
+		return c.lost("its guest powered it off")
 	case !c.want.Ready:
 		return c.one(ActionReport, "its images are not on this node yet")
 	case c.have.Saved && !c.want.Restart:
@@ -333,7 +333,7 @@ func (c *diffCase) paused() []Action {
 	case PowerPaused:
 		return c.refreshed()
 	}
-	return c.one(ActionReport, "it has no guest that could be paused")
+	return c.lost("it has no guest that could be paused")
 }
 
 // saved brings a running domain to PowerSaved.
@@ -344,7 +344,20 @@ func (c *diffCase) saved() []Action {
 	case p == PowerOff && c.have.Saved:
 		return c.refreshed()
 	}
-	return c.one(ActionReport, "it has no guest whose memory could be saved")
+	return c.lost("it has no guest whose memory could be saved")
+}
+
+// lost reports a guest that went off by itself. What is reported of an older generation says nothing, so the definition comes up to
+// date first.
+func (c *diffCase) lost(why string) []Action {
+	const old = "its definition is out of date"
+	switch {
+	case c.outdated() && c.have.Power == PowerCrashed:
+		return append([]Action{c.stop(Destroy, why)}, c.build(old, false)...)
+	case c.outdated() && c.have.Power == PowerOff:
+		return c.build(old, false)
+	}
+	return c.one(ActionReport, why)
 }
 
 // build makes the definition that is committed, and starts it if start is set.

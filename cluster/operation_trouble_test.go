@@ -1,0 +1,85 @@
+package cluster
+
+import "testing"
+
+// A revert comes while the guest still runs at the destination. Its source leaves it alone until the destination says that
+// nothing is left there: otherwise it would run twice.
+func TestMove_RevertWaitsUntilTheDestinationIsClear(t *testing.T) {
+	w := resized(t)
+	w.do(&EndMove{ID: "a", By: operator, Revert: true})
+	if _, hold := w.instance("a").Desired(); !hold {
+		t.Fatal("the source may start the guest that still runs at the destination")
+	}
+	w.gone("a", "n2")
+	in := w.is("clear", "a", first, VMResized, TaskResizeRevert, StepReverting)
+	if wanted, hold := in.Desired(); hold || wanted != WantOn {
+		t.Fatalf("wanted %s, hold %t: the source does not bring it back", wanted, hold)
+	}
+	w.says("a", PowerRunning)
+	w.is("reverted", "a", first, VMActive, TaskNone, "")
+}
+
+// An administrator resets the state of an instance that waits for its user's decision. It stays where it is, and its old disks go.
+func TestReset_OfAResizedInstanceClearsItsOldEnd(t *testing.T) {
+	w := resized(t)
+	w.do(&ResetInstance{ID: "a", By: operator, State: VMActive})
+	w.is("reset", "a", "n2", VMActive, TaskNone, "")
+	w.gone("a", first)
+	if r := w.s.View().Allocated(first); r != (Resources{}) {
+		t.Fatalf("%v is left behind", r)
+	}
+}
+
+// Between the word that a node is dead and the choice of another, the node comes back. It does not start the instance.
+func TestEvacuate_TheNodeThatComesBackLeavesItAlone(t *testing.T) {
+	w := newTown(t)
+	w.enrol("n2", "192.0.2.2")
+	w.active("a")
+	w.do(&BeginMove{ID: "a", By: operator, Operation: "o1", What: OpEvacuate})
+	if _, hold := w.instance("a").Desired(); !hold {
+		t.Fatal("the node that was given up may start it")
+	}
+}
+
+// A paused instance is evacuated. Its memory died with its node, so it is built and runs, as in Nova.
+func TestEvacuate_PausedComesBackRunning(t *testing.T) {
+	w := newTown(t)
+	w.enrol("n2", "192.0.2.2")
+	w.active("a")
+	w.do(&SetPower{ID: "a", Action: "pause"})
+	w.says("a", PowerPaused)
+	w.do(&BeginMove{ID: "a", By: operator, Operation: "o1", What: OpEvacuate})
+	w.do(&PlaceMove{ID: "a", Operation: "o1", Node: "n2"})
+	w.says("a", PowerRunning)
+	w.is("evacuated", "a", "n2", VMActive, TaskNone, "")
+}
+
+// An instance on no node cannot be made active by a word. A shelved one goes back to being shelved.
+func TestReset_OfAnInstanceOnNoNode(t *testing.T) {
+	w := newTown(t)
+	w.active("a")
+	w.do(&BeginCapture{ID: "a", By: operator, Operation: "o1", What: OpShelve, Image: Image{ID: "i9", Name: "saved", Visibility: Private}})
+	w.says("a", PowerShutdown)
+	img, _ := w.s.View().Image("i9")
+	full := img.Clone()
+	full.Status, full.Data = ImageActive, &ImageData{Root: Hash{7}, Size: 1, Nodes: []NodeID{first}}
+	full.Format = ImageFormat{Disk: "qcow2", Container: "bare"}
+	w.do(&PutImage{Image: *full})
+	w.advance("a", AdvanceOperation{Done: true})
+	w.do(&ResetInstance{ID: "a", By: operator, State: VMError})
+	w.is("in error", "a", "", VMError, TaskNone, "")
+	w.do(&ResetInstance{ID: "a", By: operator, State: VMActive})
+	w.is("reset", "a", "", VMOffloaded, TaskNone, "")
+}
+
+// A resize has two events. The first is over when the second begins, and both are in the end.
+func TestMove_EachEventIsFinished(t *testing.T) {
+	w := resized(t)
+	for a := range w.s.View().Actions("a") {
+		for _, e := range a.Events {
+			if e.Finished == 0 || e.Result != resultSuccess {
+				t.Errorf("%s, %s: %+v", a.Kind, e.Name, e)
+			}
+		}
+	}
+}
