@@ -28,6 +28,7 @@ Then, from anywhere:  openstack --os-cloud kilonova server list`,
 	root.AddGroup(&cobra.Group{ID: "cloud", Title: "Use the cloud:"}, &cobra.Group{ID: "node", Title: "Run it:"})
 	for _, cmd := range []*cobra.Command{
 		newServerCommand(), newImageCommand(), newFlavorCommand(), newNetworkCommand(), newSubnetCommand(), newKeypairCommand(),
+		newVolumeCommand(),
 	} {
 		cmd.GroupID = "cloud"
 		root.AddCommand(cmd)
