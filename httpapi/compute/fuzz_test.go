@@ -67,11 +67,37 @@ func FuzzAction(f *testing.F) {
 	l := newLab(f)
 	id := l.server("demo", "s", nil)
 	for _, b := range []string{`{"reboot":{"type":"SOFT"}}`, `{"os-getConsoleOutput":{"length":"5"}}`, `{"lock":{"locked_reason":"x"}}`, `{"unlock":null}`,
-		`{"os-getVNCConsole":5}`, `{"rebuild":{}}`, `{"x":1,"y":2}`, `{"os-start":[[]]}`} {
+		`{"os-getVNCConsole":5}`, `{"rebuild":{}}`, `{"x":1,"y":2}`, `{"os-start":[[]]}`, `{"pause":null}`, `{"resize":{"flavorRef":2}}`,
+		`{"os-migrateLive":{"host":null,"block_migration":"auto","force":"no"}}`, `{"evacuate":{"host":"node-1","adminPass":"x"}}`,
+		`{"rebuild":{"imageRef":"` + string(l.image) + `","description":null,"key_name":null,"user_data":null,"metadata":{"a":"b"}}}`,
+		`{"rescue":{"adminPass":"x","rescue_image_ref":"` + string(l.image) + `"}}`, `{"createImage":{"name":"x","metadata":{"a":"b"}}}`,
+		`{"createBackup":{"name":"x","backup_type":"daily","rotation":"1"}}`, `{"unshelve":{"availability_zone":null,"host":"x"}}`,
+		`{"os-resetState":{"state":"error"}}`, `{"addFixedIp":{"networkId":1}}`, `{"removeFixedIp":{"address":"::1"}}`} {
 		f.Add([]byte(b))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		l.t = t
-		sound(t, l.act("admin", "2.73", id, string(body)))
+		for _, version := range []string{"2.1", "2.73", "2.96"} {
+			sound(t, l.act("admin", version, id, string(body)))
+		}
+	})
+}
+
+// Whatever is asked of the listing of migrations, or sent to attach a card, the answer is a listing, a card or a refusal.
+func FuzzMovesAndCards(f *testing.F) {
+	l := newLab(f)
+	id := l.server("demo", "s", nil)
+	f.Add("limit=1&marker=x", []byte(`{"interfaceAttachment":{"net_id":"`+string(l.network)+`","fixed_ips":[{"ip_address":"10.78.0.9"}]}}`))
+	f.Add("changes-since=2020-01-01&changes-before=x&hidden=1", []byte(`{"interfaceAttachment":{"port_id":null}}`))
+	f.Add("migration_type=resize&status=error&host=node-1", []byte(`{}`))
+	f.Fuzz(func(t *testing.T, query string, body []byte) {
+		if u, err := url.Parse("http://x/?" + query); err != nil || u.RawQuery != query || strings.ContainsAny(query, " \t\r\n\x00#") {
+			return
+		}
+		l.t = t
+		for _, version := range []string{"2.1", "2.59", "2.96"} {
+			sound(t, l.do("admin", version, "GET", "/os-migrations?"+query, nil))
+		}
+		sound(t, l.do("demo", "2.70", "POST", "/servers/"+string(id)+"/os-interface", string(body)))
 	})
 }

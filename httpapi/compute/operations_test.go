@@ -314,3 +314,63 @@ func TestOperations_BadBodiesAreRefused(t *testing.T) {
 		t.Errorf("a refused request changed the server: %+v", in.Status)
 	}
 }
+
+// Whatever was done is among the server's actions, under the name that Nova gives it, newest first.
+func TestOperations_AreRememberedByNovasNames(t *testing.T) {
+	l := newLab(t)
+	other := l.addNode("node-2", "127.0.0.2")
+	id := l.server("admin", "s", nil)
+	path := "/servers/" + string(id)
+	for _, step := range []struct {
+		name string
+		do   func()
+	}{
+		{"pause", func() { l.act("admin", "", id, object{"pause": nil}).want(202); l.obey(id) }},
+		{"unpause", func() { l.act("admin", "", id, object{"unpause": nil}).want(202); l.obey(id) }},
+		{"suspend", func() { l.act("admin", "", id, object{"suspend": nil}).want(202); l.obey(id) }},
+		{"resume", func() { l.act("admin", "", id, object{"resume": nil}).want(202); l.obey(id) }},
+		{"rebuild", func() { l.act("admin", "", id, object{"rebuild": object{"imageRef": l.image}}).want(202); l.obey(id) }},
+		{"rescue", func() { l.act("admin", "", id, object{"rescue": nil}).want(200); l.obey(id) }},
+		{"unrescue", func() { l.act("admin", "", id, object{"unrescue": nil}).want(202); l.obey(id) }},
+		{"resize", func() {
+			l.act("admin", "", id, object{"resize": object{"flavorRef": micro}}).want(202)
+			l.carryOn(id, other)
+		}},
+		{"revertResize", func() { l.act("admin", "", id, object{"revertResize": nil}).want(202); l.carryOn(id, nil) }},
+		{"migrate", func() { l.act("admin", "", id, object{"migrate": nil}).want(202); l.carryOn(id, other) }},
+		{"confirmResize", func() { l.act("admin", "", id, object{"confirmResize": nil}).want(204) }},
+		{"live-migration", func() {
+			l.act("admin", "2.25", id, object{"os-migrateLive": object{"host": nil, "block_migration": "auto"}}).want(202)
+			l.carryOn(id, &l.Node)
+		}},
+		{"createImage", func() {
+			l.act("admin", "", id, object{"createImage": object{"name": "i"}}).want(202)
+			l.carryOn(id, nil)
+		}},
+		{"createBackup", func() {
+			l.act("admin", "", id, object{"createBackup": object{"name": "b", "backup_type": "daily", "rotation": 1}}).want(202)
+			l.carryOn(id, nil)
+		}},
+		{"attach_interface", func() {
+			l.do("admin", "", "POST", path+"/os-interface", object{"interfaceAttachment": object{"net_id": l.network}}).want(200)
+		}},
+		{"detach_interface", func() {
+			l.do("admin", "", "DELETE", path+"/os-interface/"+string(l.instance(id).Ports[0]), nil).want(202)
+		}},
+		{"shelve", func() { l.act("admin", "", id, object{"shelve": nil}).want(202); l.carryOn(id, nil) }},
+		{"unshelve", func() { l.act("admin", "", id, object{"unshelve": nil}).want(202); l.boot(id) }},
+	} {
+		step.do()
+		list := l.do("admin", "2.84", "GET", path+"/os-instance-actions", nil).want(200)
+		request := list.text("instanceActions", 0, "request_id")
+		if got := list.text("instanceActions", 0, "action"); got != step.name || list.at("instanceActions", 0, "message") != nil {
+			t.Errorf("%s is remembered as %s", step.name, list.body)
+		}
+		one := l.do("admin", "2.84", "GET", path+"/os-instance-actions/"+request, nil).want(200)
+		for i := range one.count("instanceAction", "events") {
+			if one.text("instanceAction", "events", i, "result") != "Success" {
+				t.Errorf("%s: %s", step.name, one.body)
+			}
+		}
+	}
+}
