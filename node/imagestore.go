@@ -204,7 +204,7 @@ func (s *imageStore) sweepOnce(ctx context.Context, view *cluster.View, grace ti
 		}
 	}
 	for in := range view.Instances() {
-		for _, img := range in.Images {
+		for _, img := range in.Needs() {
 			roots = append(roots, img.Root)
 		}
 	}

@@ -215,6 +215,41 @@ func TestImageStore_SweepKeepsWhatInstancesLieOn(t *testing.T) {
 	}
 }
 
+// An instance is being mended from another image, which its owner deletes. It stays for as long as the instance boots from it.
+func TestImageStore_SweepKeepsWhatInstancesAreRescuedFrom(t *testing.T) {
+	s, c := testStore(t, nil), resttest.NewCloud(t)
+	s.self = c.Node.ID
+	s.blobs = newBlobs(s.self, s.store, nil, c.Local, s.log)
+	made := func(content string) (cluster.ImageID, cluster.BootImage) {
+		blob, err := s.Import(t.Context(), strings.NewReader(content), -1, 0, anything)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := cluster.ImageID(rest.NewUUID())
+		c.Must(&cluster.PutImage{Image: cluster.Image{ID: id, Status: cluster.ImageActive, Visibility: cluster.Public,
+			Data:   &cluster.ImageData{Root: blob.Root, Size: blob.Size, Nodes: []cluster.NodeID{c.Node.ID}},
+			Format: cluster.ImageFormat{Disk: "raw", Container: "bare"}}})
+		boot := cluster.BootImage{Part: cluster.BootDisk, Image: id, Root: blob.Root, Format: "raw"}
+		if err := s.blobs.Prepare(t.Context(), boot, func(string) {}); err != nil {
+			t.Fatal(err)
+		}
+		return id, boot
+	}
+	img, _ := made("image")
+	tools, rescue := made("tools")
+	id := cluster.InstanceID(rest.NewUUID())
+	c.Must(&cluster.CreateInstances{Request: "req-1", Project: c.Projs["admin"], User: c.Users["admin"],
+		Spec:  cluster.Spec{Image: img, Flavor: cluster.Flavor{ID: "1", Name: "tiny", VCPUs: 1, MemoryMiB: 64, DiskGiB: 1}},
+		Items: []cluster.NewInstance{{ID: id, Name: "web", Hostname: "web", Node: c.Node.ID, Explanation: &cluster.Explanation{Node: c.Node.ID}}}})
+	c.Must(&cluster.ReportInstances{Node: c.Node.ID, Reports: []cluster.InstanceReport{{ID: id, Generation: 1, Epoch: 1, Power: cluster.PowerRunning}}})
+	c.Must(&cluster.RescueInstance{ID: id, Image: tools})
+	c.Must(&cluster.DeleteImage{ID: tools})
+	swept, err := s.sweepOnce(t.Context(), c.Local(), 0)
+	if _, _, ok := s.blobs.Base(rescue); err != nil || swept.Files != 0 || !ok {
+		t.Errorf("swept %+v, %v; the file under the rescue disk is there: %v", swept, err, ok)
+	}
+}
+
 // repeating gives size bytes: the same block over and over.
 type repeating struct {
 	block []byte
