@@ -3,6 +3,7 @@ package guest
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -53,8 +54,8 @@ func ReadConsole(text string) Console {
 			if m[2] == c.ID && n <= last {
 				c.Alarms = append(c.Alarms, fmt.Sprintf("boot %s counted %d after %d", c.ID, n, last))
 			}
-			if known := len(c.Boots); known > 0 && c.Boots[known-1].ID != m[2] {
-				c.Alarms = append(c.Alarms, fmt.Sprintf("boot %s counts on after boot %s was begun", m[2], c.Boots[known-1].ID))
+			if m[2] != c.ID && c.superseded(m[2]) {
+				c.Alarms = append(c.Alarms, fmt.Sprintf("boot %s counts on after boot %s was begun", m[2], c.Last().ID))
 			}
 			c.ID, c.Count, last = m[2], n, n
 			continue
@@ -104,6 +105,13 @@ func number(digits string) int {
 		return 0
 	}
 	return n
+}
+
+// superseded tells whether a boot is known not to be the newest one. The log of a host that lost power may lack when a boot
+// began, so one that it does not know is no wonder.
+func (c Console) superseded(id string) bool {
+	i := slices.IndexFunc(c.Boots, func(b Boot) bool { return b.ID == id })
+	return i >= 0 && i < len(c.Boots)-1
 }
 
 // Last is the newest boot that the console shows; the zero Boot when it shows none.

@@ -21,11 +21,12 @@ func TestReadConsole_TellsGoingOnFromBeginningAnew(t *testing.T) {
 		"count 3 0000aaaa\r\n":              {true, false},
 		"count 2 0000aaaa\r\n":              {false, false},
 		"count 3 0000aaaa\r\ncount 3 0000a": {true, false},
-		"KILONOVA-GUEST BOOT boot=2 count=2 id=0000bbbb records=2\r\n":                                                    {false, false},
-		"KILONOVA-GUEST BOOT boot=2 count=2 id=0000bbbb records=2\r\n" + again:                                            {false, true},
-		"KILONOVA-GUEST BOOT boot=2 count=1 id=0000bbbb records=1\r\n" + again:                                            {false, false},
-		"KILONOVA-GUEST BOOT boot=2 count=2 id=0000bbbb records=1\r\nKILONOVA-GUEST LOST x\r\n" + again:                   {false, false},
-		"KILONOVA-GUEST BOOT boot=2 count=2 id=0000bbbb records=2\r\n" + again + "count 4 0000aaaa\r\n":                   {false, false},
+		"KILONOVA-GUEST BOOT boot=2 count=2 id=0000bbbb records=2\r\n":                                  {false, false},
+		"KILONOVA-GUEST BOOT boot=2 count=2 id=0000bbbb records=2\r\n" + again:                          {false, true},
+		"KILONOVA-GUEST BOOT boot=2 count=1 id=0000bbbb records=1\r\n" + again:                          {false, false},
+		"KILONOVA-GUEST BOOT boot=2 count=2 id=0000bbbb records=1\r\nKILONOVA-GUEST LOST x\r\n" + again: {false, false},
+		"KILONOVA-GUEST BOOT boot=2 count=2 id=0000bbbb records=2\r\n" + again + "count 4 0000aaaa\r\n": {false, false},
+		"count 9 0000cccc\r\n": {false, false}, // a boot that the log has lost
 		"KILONOVA-GUEST FOREIGN expected=1/2/0000aaaa found=1/3/0000cccc\r\ncount 3 0000aaaa\r\n":                         {false, false},
 		"KILONOVA-GUEST BOOT boot=1 count=0 id=0000bbbb records=0\r\nKILONOVA-GUEST READY uuid=u ip=\r\ncount 1 0000bbbb": {false, false},
 	} {
