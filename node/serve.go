@@ -100,7 +100,7 @@ func (n *node) apiHandler(tokens *identity.Tokens, cluster clusterapi.Config, gu
 		Identity: identity.Router(identity.Config{Backend: n.state, Tokens: tokens}),
 		Compute: compute.Router(compute.Config{
 			Backend: n.state, Verifier: tokens, Console: n.host.consoles, Liveness: n.members, Log: n.cfg.Log,
-			Inside: guests.inside, ConsoleURL: consoleproxy.URL,
+			Inside: guests.inside, ConsoleURL: consoleproxy.URL, DeferredDelete: n.cfg.Lifecycle.DeferredDelete,
 		}),
 		Console: guests.consoles,
 		Image: image.Router(image.Config{
