@@ -76,20 +76,6 @@ func newNodeShowCommand() *cobra.Command {
 	})
 }
 
-func newDrainCommand(on bool) *cobra.Command {
-	use, short, done := "drain", "Give a node no new instances", "%s takes no new instances. Those that it has go on running.\n"
-	if !on {
-		use, short, done = "undrain", "Let a node take new instances again", "%s takes new instances again.\n"
-	}
-	return localCommand(use+" NODE", short, cobra.ExactArgs(1), func(cmd *cobra.Command, l *local, args []string) error {
-		if err := l.call(cmd.Context(), http.MethodPost, "/nodes/"+url.PathEscape(args[0])+"/"+use, nil, nil); err != nil {
-			return err
-		}
-		fmt.Fprintf(cmd.OutOrStdout(), done, args[0])
-		return nil
-	})
-}
-
 func newRemoveCommand() *cobra.Command {
 	var force bool
 	cmd := localCommand("remove NODE", "Take a node that is gone out of the cluster for good", cobra.ExactArgs(1), func(cmd *cobra.Command, l *local, args []string) error {

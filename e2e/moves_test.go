@@ -33,6 +33,7 @@ func TestMoves(t *testing.T) {
 		s.run("it is migrated live while the daemon of "+which+" dies", func(s *stage) { m.migrateAndKill(s, which) })
 	}
 	s.run("its disk is saved to an image while it runs", m.snapshot)
+	s.run("its node is drained", m.drain)
 }
 
 // moves is what the parts of the story hand on.
@@ -208,6 +209,27 @@ func (m *moves) snapshot(s *stage) {
 	m.v = s.boot(s.Nodes[2], "saved", "second")
 	m.beganAnew(s, before)
 	s.qemus([]server{original, m.v})
+}
+
+// drain empties the node of the guest, which goes on, and of another one that is off, which stays off.
+func (m *moves) drain(s *stage) {
+	from, before := m.v.Host, m.told(s)
+	sleeper := s.boot(s.Nodes[0], "qcow2", "sleeper", "--availability-zone", "nova:"+from)
+	s.waitConsole(s.Nodes[0], sleeper.ID, `READY uuid=`+sleeper.ID, bootLimit)
+	s.openstack(s.Nodes[1], "server", "stop", sleeper.ID)
+	s.waitStatus(s.Nodes[1], sleeper.ID, "SHUTOFF", moveLimit)
+	said := s.kilonova(s.other(from), "node", "drain", from)
+	if !strings.Contains(said, from+" is empty") {
+		s.t.Errorf("node drain says %q", said)
+	}
+	m.settled(s, s.Nodes[2], "ACTIVE")
+	off, err := s.show(s.Nodes[2], sleeper.ID)
+	s.must(err)
+	if m.v.Host == from || off.Host == from || off.Status != "SHUTOFF" {
+		s.t.Errorf("drained was %s; the guest is on %s, the one that is off is %s on %s", from, m.v.Host, off.Status, off.Host)
+	}
+	m.wentOn(s, before)
+	s.eventually("nothing is left on "+from, activeLimit, func() error { return s.noGuests(s.node(from)) })
 }
 
 // noGuests looks for guests and their disks on a host.

@@ -3,7 +3,7 @@
 //
 //	GET    /cluster/v1                            the cluster and the node that answers
 //	GET    /cluster/v1/nodes[/{node}]             nodes, by name or ID
-//	POST   /cluster/v1/nodes/{node}/drain         takes no new instances from now on
+//	POST   /cluster/v1/nodes/{node}/drain         takes no new instances, and those that it has leave
 //	POST   /cluster/v1/nodes/{node}/undrain
 //	DELETE /cluster/v1/nodes/{node}[?force=true]  for good
 //	GET    /cluster/v1/tokens                     join tokens, without their secrets

@@ -44,6 +44,14 @@ type Node struct {
 	Exposed   []string          `json:"unprotected,omitempty"` // what this host does without
 	Version   string            `json:"version"`
 	Enrolled  time.Time         `json:"enrolled"`
+	Drain     *Drain            `json:"drain,omitempty"` // while it is draining
+}
+
+// Drain is how far the draining of a node is.
+type Drain struct {
+	Left   int      `json:"left"`   // instances that the node still has something of
+	Moving int      `json:"moving"` // of them: on their way
+	Held   []string `json:"held"`   // of them: not able to leave, each with its ID and the reason; bounded
 }
 
 func (s *server) show(r *http.Request) (any, error) {
@@ -120,7 +128,45 @@ func render(view *cluster.View, n *cluster.Node, m Member) Node {
 	for range view.InstancesOn(n.ID) {
 		out.Instances++
 	}
+	if n.Service.Draining {
+		out.Drain = drainOf(view, n.ID)
+	}
 	return out
+}
+
+// maxHeld bounds how many instances are named that cannot leave a node.
+const maxHeld = 50
+
+// drainOf looks how far a node is drained.
+func drainOf(view *cluster.View, node cluster.NodeID) *Drain {
+	d := &Drain{Held: []string{}}
+	held := func(in *cluster.Instance, why string) {
+		if len(d.Held) < maxHeld {
+			d.Held = append(d.Held, string(in.ID)+": "+why)
+		}
+	}
+	for in := range view.InstancesOn(node) {
+		d.Left++
+		kind, why := in.WayOut()
+		switch {
+		case in.Op != nil && in.Op.Move != nil:
+			d.Moving++
+		case kind == "":
+			held(in, why)
+		}
+	}
+	for in := range view.UnderWay() {
+		if !in.Leftover(node) {
+			continue
+		}
+		d.Left++
+		if in.Op.Kind == cluster.OpMigrate {
+			d.Moving++
+		} else {
+			held(in, "it was resized to another node, and its user has not confirmed that")
+		}
+	}
+	return d
 }
 
 // exposed says what a host does without, in the operator's words. A simulated host has no guests to protect, and of one that was not

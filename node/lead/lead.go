@@ -49,6 +49,8 @@ type Leader struct {
 	Config
 	refused   patience
 	reclaimed time.Time // when reclaim looked last
+	drained   time.Time // when drain did
+	drains    map[cluster.InstanceID]drainTry
 }
 
 // New makes the leader of one term.
@@ -66,6 +68,7 @@ func (l *Leader) Run(ctx context.Context) {
 		l.placeWaiting(ctx, view)
 		l.moves(ctx, view)
 		l.forget(ctx, view)
+		l.drain(ctx, view)
 		l.reclaim(ctx, view)
 		l.refused.tidy()
 		if !pause(ctx, leadPause) {

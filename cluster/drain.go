@@ -1,0 +1,28 @@
+package cluster
+
+// WayOut says how the instance can be taken off its node without its users' help: by which kind of move, or, with an empty
+// kind, why it cannot be right now.
+func (i *Instance) WayOut() (kind OperationKind, why string) {
+	switch {
+	case i.Wanted == WantDeleted:
+		return "", "it is being deleted"
+	case i.Op != nil && i.Op.Move != nil:
+		return "", "it is on its way"
+	case i.Op != nil, i.Status.Task != TaskNone:
+		return "", "something else is done to it"
+	}
+	switch i.Status.VM {
+	case VMActive, VMPaused:
+		return OpLive, ""
+	case VMStopped:
+		return OpMigrate, ""
+	case VMSuspended:
+		return "", "it is suspended: its memory is on this node's disk"
+	}
+	return "", "it is " + string(i.Status.VM)
+}
+
+// Leftover tells whether the instance has left a node and only its user's word is missing until its old disks go there.
+func (i *Instance) Leftover(node NodeID) bool {
+	return i.Op != nil && i.Op.Move != nil && i.Op.Step == StepWaiting && i.Op.Move.From == node && i.Node != node
+}

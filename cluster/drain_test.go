@@ -1,0 +1,30 @@
+package cluster
+
+import "testing"
+
+// What a node that is drained can do about an instance follows from the instance's state alone.
+func TestWayOut(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		in   Instance
+		want OperationKind
+	}{
+		{"running", Instance{Status: Status{VM: VMActive}}, OpLive},
+		{"paused", Instance{Status: Status{VM: VMPaused}}, OpLive},
+		{"stopped", Instance{Status: Status{VM: VMStopped}}, OpMigrate},
+		{"suspended", Instance{Status: Status{VM: VMSuspended}}, ""},
+		{"in error", Instance{Status: Status{VM: VMError}}, ""},
+		{"rebooting", Instance{Status: Status{VM: VMActive, Task: TaskRebooting}}, ""},
+		{"moving", Instance{Status: Status{VM: VMActive}, Op: &Operation{Move: &Move{}}}, ""},
+		{"captured", Instance{Status: Status{VM: VMActive}, Op: &Operation{Capture: &Capture{}}}, ""},
+		{"going", Instance{Status: Status{VM: VMActive}, Wanted: WantDeleted}, ""},
+	} {
+		if got, why := c.in.WayOut(); got != c.want || (got == "") != (why != "") {
+			t.Errorf("%s: %q, %q; want %q", c.name, got, why, c.want)
+		}
+	}
+	waits := Instance{Node: "n2", Op: &Operation{Step: StepWaiting, Move: &Move{From: "n1", To: "n2"}}}
+	if !waits.Leftover("n1") || waits.Leftover("n2") {
+		t.Error("the disks that wait for a word are on n1")
+	}
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kilonova/kilonova/httpapi/clusterapi"
+)
+
+// drainPoll is how often it is asked how far a drain is.
+const drainPoll = time.Second
+
+func newDrainCommand(on bool) *cobra.Command {
+	if !on {
+		return localCommand("undrain NODE", "Let a node take new instances again", cobra.ExactArgs(1), func(cmd *cobra.Command, l *local, args []string) error {
+			if err := l.call(cmd.Context(), http.MethodPost, "/nodes/"+url.PathEscape(args[0])+"/undrain", nil, nil); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s takes new instances again. Those that are on their way go on.\n", args[0])
+			return nil
+		})
+	}
+	var noWait bool
+	cmd := localCommand("drain NODE", "Take all instances off a node, and give it no new ones", cobra.ExactArgs(1), func(cmd *cobra.Command, l *local, args []string) error {
+		if err := l.call(cmd.Context(), http.MethodPost, "/nodes/"+url.PathEscape(args[0])+"/drain", nil, nil); err != nil {
+			return err
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%s takes no new instances. Those that it has go to other nodes.\n", args[0])
+		if noWait {
+			return nil
+		}
+		return watchDrain(cmd.Context(), l, args[0], cmd.OutOrStdout())
+	})
+	cmd.Long = `Gives a node no new instances, and takes those that it has to other nodes: those that run while they run, those that
+are off with their disks. What cannot be moved, because it is suspended, say, is named, and everything goes on until
+"kilonova node undrain". The command waits until nothing can be moved any more; ending it does not end the draining.`
+	cmd.Flags().BoolVar(&noWait, "no-wait", false, "do not wait until the instances have left")
+	return cmd
+}
+
+// watchDrain tells how a drain goes on, until the node is empty or nothing moves any more.
+func watchDrain(ctx context.Context, l *local, node string, to io.Writer) error {
+	said, quiet := "", 0
+	for {
+		var res struct{ Node clusterapi.Node }
+		if err := l.call(ctx, http.MethodGet, "/nodes/"+url.PathEscape(node), nil, &res); err != nil {
+			return err
+		}
+		d := res.Node.Drain
+		switch {
+		case d == nil:
+			return fmt.Errorf("%s is not drained any more", node)
+		case d.Left == 0:
+			fmt.Fprintf(to, "%s is empty.\n", node)
+			return nil
+		}
+		if line := drainLine(d); line != said {
+			said = line
+			fmt.Fprintln(to, line)
+		}
+		if quiet++; d.Moving > 0 || d.Left > len(d.Held) {
+			quiet = 0
+		}
+		if quiet > 2 {
+			return fmt.Errorf("%d of the instances of %s cannot leave it:\n  %s", len(d.Held), node, strings.Join(d.Held, "\n  "))
+		}
+		select {
+		case <-time.After(drainPoll):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func drainLine(d *clusterapi.Drain) string {
+	line := fmt.Sprintf("%d left, %d on their way", d.Left, d.Moving)
+	if n := len(d.Held); n > 0 {
+		line += fmt.Sprintf(", %d cannot leave", n)
+	}
+	return line
+}
