@@ -251,3 +251,20 @@ func TestAttachments_OnlyThePresentGenerationCounts(t *testing.T) {
 }
 
 func openVolumes(dir string) (*volume.Store, error) { return volume.Open(dir, "", "c1") }
+
+// A hypervisor that refuses a volume leaves the server well and the volume free, with the reason.
+func TestVolumes_RefusedByTheHypervisorLeaveTheServerWell(t *testing.T) {
+	h := newVolumeHost(t)
+	in := h.server()
+	h.sim.SetFault(sim.OpAttachDisk, sim.Fault{FailRate: 1})
+	v := h.volume(nil)
+	h.Must(&cluster.AttachVolume{Volume: v, Attachment: cluster.Attachment{ID: "a1", Instance: in}})
+	h.status(v, cluster.VolumeAvailable)
+	view := h.Local()
+	if now, _ := view.Instance(in); now.Status.VM != cluster.VMActive {
+		t.Errorf("the server is %+v", now.Status)
+	}
+	if vol, _ := view.Volume(v); vol.Fault == "" || len(vol.Attachments) > 0 {
+		t.Errorf("the volume is %+v", vol)
+	}
+}

@@ -2,10 +2,13 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/kilonova/kilonova/cluster"
 	"github.com/kilonova/kilonova/virt"
 )
 
@@ -29,7 +32,7 @@ func (j *job) refresh(ctx context.Context, a virt.Action, o *outcome) error {
 			return err
 		}
 		if err := j.devices(ctx, g, have); err != nil {
-			return err
+			return j.undo(ctx, err)
 		}
 	}
 	if err := j.loop.Driver.Stamp(ctx, a.Stamp); err != nil {
@@ -50,12 +53,12 @@ func (j *job) devices(ctx context.Context, g virt.Guest, have virt.Domain) error
 		}
 		delete(extra, string(d.ID))
 		if err := driver.AttachDisk(ctx, id, d); err != nil {
-			return fmt.Errorf("attach disk %s: %w", d.ID, err)
+			return &volumeError{d.ID, fmt.Errorf("attach volume %s: %w", d.ID, err)}
 		}
 	}
 	for disk := range extra {
 		if err := driver.DetachDisk(ctx, id, virt.DiskID(disk)); err != nil {
-			return fmt.Errorf("detach disk %s: %w", disk, err)
+			return &volumeError{virt.DiskID(disk), fmt.Errorf("detach volume %s: %w", disk, err)}
 		}
 	}
 	extra = split(have.NICs)
@@ -71,6 +74,36 @@ func (j *job) devices(ctx context.Context, g virt.Guest, have virt.Domain) error
 		}
 	}
 	return nil
+}
+
+// volumeError is that a guest does not take a volume, or does not let go of it.
+type volumeError struct {
+	volume virt.DiskID
+	err    error
+}
+
+// Error says what was tried.
+func (e *volumeError) Error() string { return e.err.Error() }
+
+// Unwrap gives what the driver said.
+func (e *volumeError) Unwrap() error { return e.err }
+
+// undo tells the state that a volume was refused: the volume goes back to where it was, and the instance is none the worse for it.
+// What the hypervisor could not answer is tried again instead.
+func (j *job) undo(ctx context.Context, err error) error {
+	var refused *volumeError
+	if !errors.As(err, &refused) || errors.Is(err, virt.ErrUnavailable) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout) // waiting for the guest may have used the time up
+	defer cancel()
+	op := &cluster.ReportVolumes{Node: j.loop.Node, Attachments: []cluster.AttachmentReport{{
+		Volume: cluster.VolumeID(refused.volume), Instance: j.id, Epoch: j.in.Epoch, Error: clip(err.Error())}}}
+	if _, unsaid := j.loop.Cluster.Propose(ctx, cluster.Command{Time: cluster.At(time.Now()), Op: op}); unsaid != nil {
+		return errors.Join(err, unsaid)
+	}
+	j.loop.Log.Warn("a volume was refused", "instance", j.id, "err", err)
+	return errNotOurs
 }
 
 // split reads a list as virt.Domain has it.
