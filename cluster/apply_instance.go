@@ -98,9 +98,7 @@ func (s *State) deleteInstance(o *DeleteInstance) ([]string, *Error) {
 	in := old.Clone()
 	by := asked{request: o.Request, project: o.Project, user: o.User}
 	if o.Reclaim != 0 && in.Node != "" && in.Mode.Reclaim == 0 && in.Status.VM != VMBuilding && in.Status.VM != VMError {
-		if in.Op != nil {
-			s.failOperation(in, "The instance was deleted.")
-		}
+		s.interrupt(in, "The instance was deleted.")
 		s.softDelete(in, o.Reclaim, by)
 		return []string{string(o.ID)}, nil
 	}

@@ -166,6 +166,13 @@ func (s *State) entomb(in *Instance, node NodeID, through, keep uint64, r Resour
 	s.putTombstone(&Tombstone{Instance: in.ID, Node: node, Epoch: through, Keep: keep, Resources: r, Created: s.t.meta.Time})
 }
 
+// await has nothing done to an instance before its tombstone on a node is settled: it may run there.
+func (s *State) await(in *Instance, node NodeID) {
+	if _, pending := s.t.tombstones.Get(nodeKey(node, in.ID)); pending {
+		in.Mode.Await = node
+	}
+}
+
 // advance goes on after a step was done.
 func (s *State) advance(in *Instance) {
 	op := in.Op
@@ -289,8 +296,9 @@ func (s *State) revert(in *Instance) {
 	s.setPortOwner(in, s.portOwner(in))
 	s.bringVolumes(in)
 	s.entomb(in, m.To, m.Epoch, keep, there)
-	_, lives := s.t.nodes.Get(m.To)
-	m.Clear = m.From == m.To || !lives
+	if m.From != m.To {
+		s.await(in, m.To)
+	}
 	s.step(in, StepReverting)
 }
 

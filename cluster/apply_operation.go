@@ -76,6 +76,18 @@ func (p MoveProgress) percent() int {
 // cannot be done.
 func (s *State) failOperation(in *Instance, why string) { s.cancelOperation(in, why, MigrationError) }
 
+// interrupt ends the operation of an instance, if there is one, because of something else that was asked for.
+func (s *State) interrupt(in *Instance, why string) {
+	op := in.Op
+	if op == nil {
+		return
+	}
+	s.failOperation(in, why)
+	if op.Step == StepMigrating {
+		s.await(in, op.Move.To) // nobody has looked yet where the guest is
+	}
+}
+
 // cancelOperation is failOperation with another word for how it ended.
 func (s *State) cancelOperation(in *Instance, why, status string) {
 	op := in.Op

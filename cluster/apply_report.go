@@ -60,14 +60,8 @@ func (s *State) removed(node NodeID, r *InstanceReport) bool {
 	}
 	s.dropTombstone(t)
 	in, ok := s.t.instances.Get(r.ID)
-	switch {
-	case !ok:
-	case in.Wanted == WantDeleted && in.Node == node:
+	if ok && in.Wanted == WantDeleted && in.Node == node {
 		s.bury(in)
-	case in.Op != nil && in.Op.Step == StepReverting && in.Op.Move.To == node:
-		c := in.Clone()
-		c.Op.Move.Clear = true
-		s.saveInstance(c)
 	}
 	return true
 }

@@ -45,6 +45,7 @@ type Mode struct {
 	Shelved ImageID `json:"shelved,omitempty"` // the image that its disk was saved to
 	Reclaim Time    `json:"reclaim,omitempty"` // deleted softly: when it goes for good
 	Host    string  `json:"host,omitempty"`    // the node's name that it is to come back to, while it waits for one
+	Await   NodeID  `json:"await,omitempty"`   // a node that may still run it: nothing is done until its tombstone there is settled
 }
 
 // Rescue is what an instance boots from to be mended.

@@ -59,7 +59,6 @@ type Move struct {
 	CopyDisks string       `json:"copy_disks,omitempty"` // live: "yes", "no" or "auto"
 	Signal    MoveSignal   `json:"signal,omitempty"`     // live: what the operator asked for meanwhile
 	Progress  MoveProgress `json:"progress,omitzero"`
-	Clear     bool         `json:"clear,omitempty"` // reverting: nothing of the instance runs at the destination any more
 }
 
 // MoveSignal is what an operator asks of a live migration under way.
@@ -152,10 +151,10 @@ func (i *Instance) Executor() NodeID {
 }
 
 // Desired is the power that the instance's domain should have right now on its own node. hold tells that an operation owns
-// the domain: then nothing at all is to be done to it by anybody else.
+// the domain, or that the instance may still run elsewhere: then nothing at all is to be done to it by anybody else.
 func (i *Instance) Desired() (wanted Power, hold bool) {
-	if i.Op == nil {
-		return i.Wanted, false
+	if i.Op == nil || i.Mode.Await != "" {
+		return i.Wanted, i.Mode.Await != ""
 	}
 	switch i.Op.Step {
 	case StepStopping, StepCopying:
@@ -163,8 +162,6 @@ func (i *Instance) Desired() (wanted Power, hold bool) {
 	case StepPlacing:
 		// The operator's word is that the node is dead. If it comes back, it does not start what is about to be built elsewhere.
 		return i.Wanted, i.Op.Kind == OpEvacuate
-	case StepReverting:
-		return i.Wanted, !i.Op.Move.Clear
 	case StepMigrating:
 		return i.Wanted, true
 	case StepCapturing:

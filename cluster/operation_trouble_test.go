@@ -83,3 +83,47 @@ func TestMove_EachEventIsFinished(t *testing.T) {
 		}
 	}
 }
+
+// A revert is under way when an administrator resets the state, or the user deletes the instance softly. Whatever is asked then, its
+// source does not start it before the destination has said that nothing is left there.
+func TestMove_RevertCutShortStillWaitsForTheDestination(t *testing.T) {
+	for name, cut := range map[string]func(*town){
+		"reset": func(w *town) {
+			w.do(&ResetInstance{ID: "a", By: operator, State: VMActive})
+			w.do(&SetPower{ID: "a", Wanted: WantOn, Reboot: RebootHard})
+		},
+		"deleted softly": func(w *town) {
+			w.do(&DeleteInstance{ID: "a", Reclaim: w.now + 1<<50})
+			w.do(&RestoreInstance{ID: "a", By: operator})
+		},
+	} {
+		w := resized(t)
+		w.do(&EndMove{ID: "a", By: operator, Revert: true})
+		cut(w)
+		if _, hold := w.instance("a").Desired(); !hold {
+			t.Errorf("%s: the source may start the guest that still runs at the destination", name)
+		}
+		w.gone("a", "n2")
+		if wanted, hold := w.instance("a").Desired(); hold || wanted != WantOn {
+			t.Errorf("%s: wanted %s, hold %t when the destination is clear", name, wanted, hold)
+		}
+	}
+}
+
+// An instance is deleted softly while its guest is on its way, and restored at once. It may have arrived by then.
+func TestDelete_SoftlyWhileItMigratesWaitsForTheDestination(t *testing.T) {
+	w := newTown(t)
+	w.enrol("n2", "192.0.2.2")
+	w.active("a")
+	w.do(&BeginMove{ID: "a", By: operator, Operation: "o1", What: OpLive})
+	w.do(&PlaceMove{ID: "a", Operation: "o1", Node: "n2"})
+	w.do(&DeleteInstance{ID: "a", Reclaim: w.now + 1<<50})
+	w.do(&RestoreInstance{ID: "a", By: operator})
+	if _, hold := w.instance("a").Desired(); !hold {
+		t.Error("the source may start the guest that may run at the destination")
+	}
+	w.do(&RemoveNode{ID: "n2", Force: true})
+	if _, hold := w.instance("a").Desired(); hold {
+		t.Error("the source waits for a node that was removed")
+	}
+}

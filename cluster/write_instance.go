@@ -113,6 +113,11 @@ func (s *State) dropTombstone(t *Tombstone) {
 	s.t.feed.note(s.t.meta.Index, t.Instance)
 	s.t.tombstones.Delete(nodeKey(t.Node, t.Instance))
 	s.allocate(t.Node, Resources{}.Sub(t.Resources))
+	if in, ok := s.t.instances.Get(t.Instance); ok && in.Mode.Await == t.Node {
+		c := in.Clone()
+		c.Mode.Await = ""
+		s.saveInstance(c)
+	}
 	s.releaseVolumes(t.Instance)
 }
 
