@@ -180,7 +180,7 @@ func (c *call) changeTold(to *cluster.SpecChange, body *rebuildBody) error {
 
 // sendRebuilt shows the server, with what Nova adds for a rebuild.
 func (c *call) sendRebuilt(in *cluster.Instance, pass string) error {
-	e := extent{summary: c.v < rebuildShowsAll, more: func(j *writer) {
+	e := extent{summary: c.v < rebuildShowsAll, rebuilt: true, more: func(j *writer) {
 		if c.v >= rebuildKey && c.v < rebuildShowsAll {
 			j.fieldOrNull("key_name", in.Spec.KeyName)
 		}

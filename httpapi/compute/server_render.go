@@ -2,7 +2,6 @@ package compute
 
 import (
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 
@@ -33,6 +32,7 @@ type nodeFacts struct {
 type extent struct {
 	list    bool          // one of a listing
 	summary bool          // the short form that PUT had before 2.75
+	rebuilt bool          // the answer to a rebuild, which tells the user data under another name
 	more    func(*writer) // writes what else belongs to it; nil: nothing
 }
 
@@ -74,7 +74,7 @@ func (p *renderer) server(j *writer, in *cluster.Instance, e extent) {
 		j.fieldNum("progress", int64(in.Status.Progress))
 	}
 	if !e.summary {
-		p.extended(j, in)
+		p.extended(j, in, e)
 	}
 	p.versioned(j, in, e)
 	if e.more != nil {
@@ -125,7 +125,7 @@ func (p *renderer) fault(j *writer, in *cluster.Instance) {
 }
 
 // extended writes what Nova's extensions added before there were microversions, and what 2.3 added for administrators.
-func (p *renderer) extended(j *writer, in *cluster.Instance) {
+func (p *renderer) extended(j *writer, in *cluster.Instance, e extent) {
 	node := p.node(in.Node)
 	zone := node.zone
 	if zone == "" {
@@ -146,6 +146,9 @@ func (p *renderer) extended(j *writer, in *cluster.Instance) {
 		j.fieldOrNull("OS-EXT-SRV-ATTR:hypervisor_hostname", node.name)
 		if p.c.v >= 3 {
 			p.attributes(j, in)
+			if !e.rebuilt {
+				j.fieldOrNull("OS-EXT-SRV-ATTR:user_data", encodeBase64(in.Spec.UserData))
+			}
 		}
 	}
 	j.fieldOrNull("OS-EXT-STS:task_state", string(in.Status.Task)).field("OS-EXT-STS:vm_state", string(vmStateOf(in)))
@@ -161,7 +164,6 @@ func (p *renderer) attributes(j *writer, in *cluster.Instance) {
 	j.field("OS-EXT-SRV-ATTR:hostname", in.Spec.Hostname)
 	j.field("OS-EXT-SRV-ATTR:kernel_id", string(in.Spec.Boot.Kernel)).field("OS-EXT-SRV-ATTR:ramdisk_id", string(in.Spec.Boot.Ramdisk))
 	j.fieldOrNull("OS-EXT-SRV-ATTR:root_device_name", rootDevice(in))
-	j.fieldOrNull("OS-EXT-SRV-ATTR:user_data", base64.StdEncoding.EncodeToString(in.Spec.UserData))
 }
 
 // rootDevice is what the guest calls its root disk; "" before it has one.
