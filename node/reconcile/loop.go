@@ -17,6 +17,7 @@ const (
 	relistEvery   = 10 * time.Second       // events may be lost
 	relistPause   = 100 * time.Millisecond // between two listings asked for by events, at least
 	relistShare   = 50                     // a listing asked for by events waits this many times as long as the last one took
+	relistBurst   = 4                      // listings asked for by events that need not wait, after a rest
 	takenAtOnce   = 256                    // events and results between two passes
 	callTimeout   = 30 * time.Second       // one call of the driver
 	startTimeout  = 60 * time.Second       // building or starting
@@ -105,6 +106,7 @@ type due struct {
 	listings int           // how often it was
 	listing  time.Duration // how long that took
 	relistAt time.Time     // when it is listed next
+	paidTill time.Time     // listings until now have used up the time until then; see relistBurst
 }
 
 // memory is what the loop remembers of an instance between passes.
@@ -220,10 +222,26 @@ func (l *Loop) hint(e virt.Event) {
 	if e.ID != "" {
 		l.dirty[e.ID] = struct{}{}
 	}
-	soonest := l.listed.Add(max(relistPause, relistShare*l.listing)) // an event is a hint, and many come at once
-	if soonest.Before(l.relistAt) {
+	if soonest := l.eager(); soonest.Before(l.relistAt) {
 		l.relistAt = soonest
 	}
+}
+
+// relistCost is how much time one listing that events asked for uses up. An event is a hint, and many come at once.
+func (d *due) relistCost() time.Duration { return max(relistPause, relistShare*d.listing) }
+
+// eager is when events may have the hypervisor listed next. One guest that goes off sends two or three within milliseconds, and its user
+// waits: the first few after a rest are followed at once, and only more than that have to wait.
+func (d *due) eager() time.Time { return d.paidTill.Add(-(relistBurst - 1) * d.relistCost()) }
+
+// listedAt takes note of a listing.
+func (d *due) listedAt(start, end time.Time) {
+	d.listings++
+	d.listed, d.listing, d.relistAt = end, end.Sub(start), end.Add(relistEvery)
+	if d.paidTill.Before(end) {
+		d.paidTill = end
+	}
+	d.paidTill = d.paidTill.Add(d.relistCost())
 }
 
 // drain waits for the workers, whose context has ended.
@@ -277,9 +295,8 @@ func (l *Loop) list(ctx context.Context) {
 			delete(fresh, id)
 		}
 	}
-	l.observed, l.listed, l.answered = fresh, time.Now(), true
-	l.listings++
-	l.listing, l.relistAt = l.listed.Sub(start), l.listed.Add(relistEvery)
+	l.observed, l.answered = fresh, true
+	l.listedAt(start, time.Now())
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	maps.DeleteFunc(l.quarantined, func(id cluster.InstanceID, _ string) bool { _, there := fresh[id]; return !there })
