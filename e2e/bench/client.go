@@ -118,6 +118,11 @@ func (c *client) put(ctx context.Context, path string, body any) error {
 	return err
 }
 
+func (c *client) delete(ctx context.Context, path string) error {
+	_, err := c.send(ctx, http.MethodDelete, path, nil, nil)
+	return err
+}
+
 // send sends JSON, or bytes as they are, and reads the answer into into, unless that is nil.
 func (c *client) send(ctx context.Context, method, path string, body, into any) (http.Header, error) {
 	content, kind := []byte(nil), "application/json"

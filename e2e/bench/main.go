@@ -41,6 +41,9 @@ func main() {
 
 // command measures what the arguments ask for.
 func command(ctx context.Context, args []string) error {
+	if len(args) > 0 && args[0] == streamVerb {
+		return streams(ctx, args[1:], os.Stdout)
+	}
 	var o options
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.StringVar(&o.binary, "kilonova", "bin/kilonova", "the kilonova program")
@@ -112,9 +115,14 @@ func measurements() []measurement {
 		{"idle", "three nodes with nothing to do", measureIdle},
 		{"latency", "one create at a time", measureLatency},
 		{"creates", "creates by 64 clients at the same time", measureCreates},
+		{"burst", "1,000 servers in one request", measureBurst},
 		{"list", "listing servers", measureList},
 		{"restart", "starting a node with 10,000 instances in its log", measureRestart},
 		{"start", "from the request to the start of a real domain", measureStart},
+		{"operations", "what is done to a server, beside the same done by hand", measureOperations},
+		{"live", "live migration, beside that by virsh", measureLive},
+		{"snapshot", "a snapshot of a running guest with a full disk", measureStill},
+		{"copy", "cold migration, beside a plain TCP stream", measureCopy},
 	}
 }
 

@@ -123,16 +123,23 @@ func (t *town) fill(ctx context.Context, name string, servers int) (*client, err
 
 // waitActive waits until no server is being built any more.
 func (t *town) waitActive(ctx context.Context) error {
+	return t.awaitNone(ctx, t.admin, "status=BUILD", activePoll)
+}
+
+// awaitNone waits until no server is found by a filter, and looks from time to time.
+func (t *town) awaitNone(ctx context.Context, c *client, filter string, every time.Duration) error {
 	return poll(ctx, t.peers[0], func() error {
-		var building struct{ Servers []struct{ ID string } }
-		if err := t.admin.get(ctx, "/compute/v2.1/servers?all_tenants=1&limit=1&status=BUILD", &building); err != nil {
+		var found struct{ Servers []struct{ ID string } }
+		if err := c.get(ctx, "/compute/v2.1/servers?all_tenants=1&limit=1&"+filter, &found); err != nil {
 			return err
 		}
-		if len(building.Servers) > 0 {
-			time.Sleep(activePoll)
-			return fmt.Errorf("server %s is still being built", building.Servers[0].ID)
+		if len(found.Servers) == 0 {
+			return nil
 		}
-		return nil
+		if err := sleep(ctx, every); err != nil {
+			return err
+		}
+		return fmt.Errorf("server %s is still there with %q", found.Servers[0].ID, filter)
 	})
 }
 

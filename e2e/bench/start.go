@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,9 +27,8 @@ const (
 	logTime = "2006-01-02T15:04:05.000Z07:00"
 )
 
-// measureStart creates servers on hosts with real libvirts, one after the other, and reads in the nodes' logs when libvirt was called. On
-// each node the image is there before: a first server on it is not counted.
-func measureStart(ctx context.Context, b *bench) (err error) {
+// play makes hosts with real libvirts and a cluster on them for one group of figures. Flags are more flags of the nodes.
+func (b *bench) play(ctx context.Context, nodes int, flags []string, act func(*theater) error) (err error) {
 	b.close() // its nodes would only take processor time
 	if os.Geteuid() != 0 {
 		b.note("left out: hosts with libvirt of their own need root")
@@ -38,7 +38,7 @@ func measureStart(ctx context.Context, b *bench) (err error) {
 	if err != nil {
 		return err
 	}
-	c, err := cloud.Up(ctx, cloud.Options{Binary: b.binary, Nodes: townSize, Flags: []string{"--log-level", "debug"}})
+	c, err := cloud.Up(ctx, cloud.Options{Binary: b.binary, Nodes: nodes, Flags: append([]string{"--log-level", "debug"}, flags...)})
 	if err != nil {
 		return err
 	}
@@ -48,6 +48,36 @@ func measureStart(ctx context.Context, b *bench) (err error) {
 		return err
 	}
 	defer theater.admin.close()
+	if err = act(theater); err != nil {
+		err = errors.Join(err, theater.lastWords())
+	}
+	return err
+}
+
+// lastWords are the last complaints in the nodes' logs.
+func (t *theater) lastWords() error {
+	const most = 5
+	var words strings.Builder
+	for _, n := range t.cloud.Nodes {
+		log, err := n.Daemon.Log()
+		if err != nil {
+			return err
+		}
+		lines := slices.DeleteFunc(strings.Split(log, "\n"), func(l string) bool { return !strings.Contains(l, "level=WARN") && !strings.Contains(l, "level=ERROR") })
+		for _, l := range lines[max(0, len(lines)-most):] {
+			fmt.Fprintf(&words, "\n  %s: %s", n.Name(), l)
+		}
+	}
+	return fmt.Errorf("the nodes complained:%s", words.String())
+}
+
+// measureStart creates servers on hosts with real libvirts, one after the other, and reads in the nodes' logs when libvirt was called. On
+// each node the image is there before: a first server on it is not counted.
+func measureStart(ctx context.Context, b *bench) error {
+	return b.play(ctx, townSize, nil, func(t *theater) error { return b.start(ctx, t) })
+}
+
+func (b *bench) start(ctx context.Context, theater *theater) error {
 	w, err := startWatch(b.dir, nil)
 	if err != nil {
 		return err

@@ -1,0 +1,261 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/kilonova/kilonova/e2e/cloud"
+)
+
+// maxShareMillis is how much longer an operation may take than the same done by hand.
+const maxShareMillis = 50
+
+// Files in the twin's directory.
+const (
+	backupFile = "backup.qcow2"
+	orderFile  = "backup.xml"
+)
+
+// backupOrder has libvirt copy the first disk, as a snapshot does.
+const backupOrder = `<domainbackup mode='push'><disks>
+<disk name='vda' type='file'><driver type='qcow2'/><target file='%s'/></disk>
+</disks></domainbackup>
+`
+
+// measureOperations does each operation to a server through the API, and the same to a twin of it by hand, in turns. The difference is
+// what the cluster's part in it costs: agreement, decisions, reports, and the client's own looking.
+func measureOperations(ctx context.Context, b *bench) error {
+	return b.play(ctx, townSize, nil, func(t *theater) error {
+		d, err := newDuet(ctx, t)
+		if err != nil {
+			return err
+		}
+		w, err := startWatch(b.dir, nil)
+		if err != nil {
+			return errors.Join(err, d.hands.close())
+		}
+		shares := map[string][]float64{}
+		whole, byHand := map[string][]float64{}, map[string][]float64{}
+		for run := range b.runs {
+			for _, deed := range d.deeds() {
+				ours, theirs, err := d.perform(ctx, deed, run%2 == 0)
+				if err != nil {
+					return errors.Join(fmt.Errorf("%s: %w", deed.name, err), d.hands.close())
+				}
+				shares[deed.name] = append(shares[deed.name], millis(ours-theirs))
+				whole[deed.name] = append(whole[deed.name], millis(ours))
+				byHand[deed.name] = append(byHand[deed.name], millis(theirs))
+			}
+		}
+		during := w.stop()
+		for _, deed := range d.deeds() {
+			b.note("%s: %s ms, by hand %s ms", deed.name, number(median(whole[deed.name])), number(median(byHand[deed.name])))
+			b.add(figure{Name: deed.name + ", longer than by hand", Unit: "ms", Values: shares[deed.name], Limit: maxShareMillis, During: during})
+		}
+		return d.hands.close()
+	})
+}
+
+// duet is a server and its twin, which do the same.
+type duet struct {
+	*theater
+	server played
+	node   *cloud.Node
+	hands  *hands
+	twin   *twin
+	boots  [2]string // the boots that were seen last: of the server, of the twin
+	anew   bool      // they boot, or have booted, once more since
+}
+
+func newDuet(ctx context.Context, t *theater) (_ *duet, err error) {
+	d := &duet{theater: t}
+	if d.server, d.node, err = t.cast(ctx, ""); err != nil {
+		return nil, err
+	}
+	if _, err := t.acted(ctx, d.server.ID, map[string]any{"os-stop": nil}, "SHUTOFF"); err != nil {
+		return nil, err
+	}
+	if d.hands, err = newHands(d.node.Host); err != nil {
+		return nil, err
+	}
+	if d.twin, err = newTwin(ctx, d.node, d.hands, d.server.ID); err != nil {
+		return nil, errors.Join(err, d.hands.close())
+	}
+	c, err := heard(d.node, d.server.ID)
+	if err != nil {
+		return nil, errors.Join(err, d.hands.close())
+	}
+	d.boots, d.anew = [2]string{c.ID, c.ID}, true // the twin's console is a copy
+	order := fmt.Sprintf(backupOrder, filepath.Join(d.twin.dir(), backupFile))
+	err = d.twin.write(filepath.Join(d.twin.dir(), orderFile), []byte(order))
+	if err == nil {
+		_, _, err = d.hands.do(ctx, "start", d.twin.name)
+	}
+	if err == nil {
+		_, err = t.acted(ctx, d.server.ID, map[string]any{"os-start": nil}, "ACTIVE")
+	}
+	if err != nil {
+		return nil, errors.Join(err, d.hands.close())
+	}
+	return d, nil
+}
+
+// deed is one operation in both ways.
+type deed struct {
+	name   string
+	booted bool // both guests must be up before it
+	boots  bool // it boots them
+	ours   func(ctx context.Context) (time.Duration, error)
+	byHand func(ctx context.Context) error
+	after  func(ctx context.Context) error // nil: nothing is left to do
+}
+
+// deeds are in an order in which each leaves what the next one needs.
+func (d *duet) deeds() []deed {
+	name := d.twin.name
+	act := func(body map[string]any, status string) func(context.Context) (time.Duration, error) {
+		return func(ctx context.Context) (time.Duration, error) { return d.acted(ctx, d.server.ID, body, status) }
+	}
+	hand := func(commands ...[]string) func(context.Context) error {
+		return func(ctx context.Context) error { return d.hands.all(ctx, commands...) }
+	}
+	return []deed{
+		{name: "stop", booted: true, ours: act(map[string]any{"os-stop": nil}, "SHUTOFF"), byHand: func(ctx context.Context) error {
+			return errors.Join(d.hands.all(ctx, []string{"shutdown", name, "--mode", "acpi"}), d.hands.until(ctx, name, "shut off"))
+		}},
+		{name: "start", boots: true, ours: act(map[string]any{"os-start": nil}, "ACTIVE"), byHand: hand([]string{"start", name})},
+		{name: "pause", booted: true, ours: act(map[string]any{"pause": nil}, "PAUSED"), byHand: hand([]string{"suspend", name})},
+		{name: "unpause", ours: act(map[string]any{"unpause": nil}, "ACTIVE"), byHand: hand([]string{"resume", name})},
+		{name: "suspend", ours: act(map[string]any{"suspend": nil}, "SUSPENDED"), byHand: hand([]string{"managedsave", name, "--running"})},
+		{name: "resume", ours: act(map[string]any{"resume": nil}, "ACTIVE"), byHand: hand([]string{"start", name})},
+		{name: "reboot, hard", boots: true, ours: act(map[string]any{"reboot": map[string]any{"type": "HARD"}}, "ACTIVE"),
+			byHand: hand([]string{"destroy", name}, []string{"define", d.twin.xml}, []string{"start", name})},
+		{name: "rebuild", boots: true, ours: act(map[string]any{"rebuild": map[string]any{"imageRef": d.scene.image}}, "ACTIVE"), byHand: d.rebuildByHand},
+		{name: "snapshot, until the copy begins", booted: true, ours: d.snapshot, after: d.endBackup,
+			byHand: hand([]string{"backup-begin", name, filepath.Join(d.twin.dir(), orderFile)})},
+	}
+}
+
+// perform does one operation in both ways, ours first or last.
+func (d *duet) perform(ctx context.Context, one deed, first bool) (ours, theirs time.Duration, err error) {
+	if one.booted {
+		if err := d.awaitBoots(ctx); err != nil {
+			return 0, 0, err
+		}
+	}
+	d.anew = d.anew || one.boots
+	for turn := range 2 {
+		if (turn == 0) == first {
+			ours, err = one.ours(ctx)
+		} else {
+			start := time.Now()
+			err = one.byHand(ctx)
+			theirs = time.Since(start)
+		}
+		if err != nil {
+			return 0, 0, err
+		}
+	}
+	if one.after != nil {
+		err = one.after(ctx)
+	}
+	return ours, theirs, err
+}
+
+// awaitBoots waits until both guests are up.
+func (d *duet) awaitBoots(ctx context.Context) (err error) {
+	if !d.anew {
+		return nil
+	}
+	for i, id := range []string{d.server.ID, d.twin.id} {
+		if d.boots[i], err = awaitBoot(ctx, d.node, id, d.boots[i]); err != nil {
+			return err
+		}
+	}
+	d.anew = false
+	return nil
+}
+
+// rebuildByHand gives the twin a new disk on the same image.
+func (d *duet) rebuildByHand(ctx context.Context) error {
+	if err := d.hands.all(ctx, []string{"destroy", d.twin.name}, []string{"undefine", d.twin.name}); err != nil {
+		return err
+	}
+	if err := d.twin.renewDisk(ctx, d.node); err != nil {
+		return err
+	}
+	return d.hands.all(ctx, []string{"define", d.twin.xml}, []string{"start", d.twin.name})
+}
+
+// snapshot asks for an image of the server, and says how long it took until QEMU had begun to copy. It waits for the rest, too.
+func (d *duet) snapshot(ctx context.Context) (time.Duration, error) {
+	path, err := d.node.Host.Path(filepath.Join(d.node.Host.DataDir(), "instances", d.server.ID, "capture.qcow2"))
+	if err != nil {
+		return 0, err
+	}
+	start := time.Now()
+	if err := d.act(ctx, d.server.ID, map[string]any{"createImage": map[string]any{"name": "bench"}}); err != nil {
+		return 0, err
+	}
+	for {
+		info, err := os.Stat(path)
+		if err == nil && info.Size() > 0 {
+			break
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) || time.Since(start) > handTimeout {
+			return 0, fmt.Errorf("wait until QEMU copies the disk: %w", err)
+		}
+		if err := sleep(ctx, time.Millisecond); err != nil {
+			return 0, err
+		}
+	}
+	began := time.Since(start)
+	return began, d.dropImages(ctx, d.server.ID)
+}
+
+// dropImages waits until a server's image is complete, and deletes it.
+func (t *theater) dropImages(ctx context.Context, server string) error {
+	if _, err := t.settled(ctx, server, "ACTIVE"); err != nil {
+		return err
+	}
+	var listed struct {
+		Images []struct{ ID, Name, Status string }
+	}
+	if err := t.admin.get(ctx, "/image/v2/images", &listed); err != nil {
+		return err
+	}
+	for _, img := range listed.Images {
+		switch {
+		case img.ID == t.scene.image:
+			continue
+		case img.Status != "active":
+			return fmt.Errorf("image %s of server %s is %s", img.ID, server, img.Status)
+		}
+		if err := t.admin.delete(ctx, "/image/v2/images/"+img.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// endBackup waits until libvirt does nothing on the twin any more, and removes the copy.
+func (d *duet) endBackup(ctx context.Context) error {
+	for {
+		said, _, err := d.hands.do(ctx, "domjobinfo", d.twin.name)
+		if err != nil {
+			return err
+		}
+		if strings.Contains(said, "None") {
+			return d.twin.remove(backupFile)
+		}
+		if err := sleep(ctx, statePoll); err != nil {
+			return err
+		}
+	}
+}
