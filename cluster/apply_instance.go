@@ -95,6 +95,9 @@ func (s *State) deleteInstance(o *DeleteInstance) ([]string, *Error) {
 	if old.Wanted == WantDeleted {
 		return []string{string(o.ID)}, nil
 	}
+	if o.Due && (old.Mode.Reclaim == 0 || old.Mode.Reclaim > s.t.meta.Time) {
+		return nil, Errorf(Stale, "Instance %s is not to be reclaimed now", o.ID)
+	}
 	in := old.Clone()
 	by := asked{request: o.Request, project: o.Project, user: o.User}
 	if o.Reclaim != 0 && in.Node != "" && in.Mode.Reclaim == 0 && in.Status.VM != VMBuilding && in.Status.VM != VMError {

@@ -68,13 +68,13 @@ func (s *State) checkMove(o *BeginMove, in *Instance) *Error {
 	switch {
 	case in.Spec.Flavor.ID == o.Flavor.ID:
 		return Errorf(Invalid, "When resizing, instances must change flavor!")
-	case next.DiskGiB < now.DiskGiB || o.Flavor.DiskGiB < in.Spec.Flavor.DiskGiB:
+	case next.DiskGiB < now.DiskGiB || o.Flavor.DiskGiB < in.Spec.Flavor.DiskGiB, o.Flavor.Ephemeral < in.Spec.Flavor.Ephemeral:
 		return Errorf(Invalid, "Resize to a smaller disk is not possible: the flavor %s has %d GiB, the instance %d GiB",
 			o.Flavor.Name, next.DiskGiB, now.DiskGiB)
 	}
 	more := next.Sub(now)
 	more.VCPUs, more.MemoryMiB = max(more.VCPUs, 0), max(more.MemoryMiB, 0)
-	return firstOf(checkFlavor(o.Flavor), s.checkComputeQuota(in.Project, 0, more))
+	return firstOf(checkFlavor(o.Flavor), s.checkComputeQuota(in.Project, 0, more), s.checkUserQuota(in.Project, in.User, 0, more))
 }
 
 // newOperation makes the record of an operation that begins now.
@@ -135,6 +135,7 @@ func (s *State) placeMove(o *PlaceMove) ([]string, *Error) {
 		if in.Wanted != WantOff {
 			in.Wanted = WantOn // its memory died with its node
 		}
+		in.Mode.Rescue = nil
 		s.step(in, StepFinishing)
 	case in.Op.Kind == OpLive:
 		s.step(in, StepMigrating)
@@ -162,6 +163,9 @@ func (s *State) arrive(in *Instance) {
 func (s *State) entomb(in *Instance, node NodeID, through, keep uint64, r Resources) {
 	if _, ok := s.t.nodes.Get(node); !ok {
 		return
+	}
+	if old, pending := s.t.tombstones.Get(nodeKey(node, in.ID)); pending {
+		r = r.Add(old.Resources) // nothing of that has gone yet
 	}
 	s.putTombstone(&Tombstone{Instance: in.ID, Node: node, Epoch: through, Keep: keep, Resources: r, Created: s.t.meta.Time})
 }
@@ -224,17 +228,25 @@ func (s *State) settleMove(in *Instance, status string) {
 	in.Status.VM = in.resting()
 }
 
+// without is the state of an instance whose guest went off by itself.
+func (i *Instance) without() VMState {
+	if i.Mode.Rescue != nil {
+		return VMRescued // it is no stopped one: its own disk is not what it boots from
+	}
+	return VMStopped
+}
+
 // resting is the state of an instance that is as it is wanted.
 func (i *Instance) resting() VMState {
 	switch {
+	case i.Wanted == WantOff && i.Mode.Reclaim != 0:
+		return VMSoftDeleted
 	case i.Mode.Rescue != nil:
 		return VMRescued
 	case i.Wanted == WantPaused:
 		return VMPaused
 	case i.Wanted == WantSaved:
 		return VMSuspended
-	case i.Wanted == WantOff && i.Mode.Reclaim != 0:
-		return VMSoftDeleted
 	case i.Wanted == WantOff:
 		return VMStopped
 	}
@@ -259,6 +271,11 @@ func (s *State) endMove(o *EndMove) ([]string, *Error) {
 	}
 	if old.Op == nil || old.Op.Step != StepWaiting || o.Operation != "" && old.Op.ID != o.Operation {
 		return nil, Errorf(Conflict, "Instance %s has not been resized.", o.ID)
+	}
+	if _, there := s.t.nodes.Get(old.Op.Move.From); there && o.Revert {
+		if err := s.volumesReach(old, old.Op.Move.From); err != nil { // one that was attached since
+			return nil, err
+		}
 	}
 	in := old.Clone()
 	s.began(in, t, o.By)

@@ -184,8 +184,9 @@ func (s *State) removeNode(o *RemoveNode) ([]string, *Error) {
 		s.dropTombstone(t)
 	}
 	for _, in := range placed {
-		now, _ := s.t.instances.Get(in.ID)
-		s.lose(now, n)
+		if now, _ := s.t.instances.Get(in.ID); now.Node == o.ID {
+			s.lose(now, n)
+		}
 	}
 	s.withdrawImages(o.ID)
 	s.withdrawHost(o.ID)

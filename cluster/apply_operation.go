@@ -184,6 +184,8 @@ func (s *State) withdrawOperations(node NodeID) {
 		in := old.Clone()
 		m := in.Op.Move
 		switch {
+		case in.Node == node && m.From != node && in.Op.Kind != OpEvacuate: // what it was is at its source still
+			s.comeBack(in)
 		case in.Node == node: // lost with its node; what the other end has goes
 			s.recordMove(in, in.Op, MigrationError, "", "")
 			if other := m.other(node); other != "" {
@@ -201,6 +203,16 @@ func (s *State) withdrawOperations(node NodeID) {
 			}
 		}
 		s.saveInstance(in)
+	}
+}
+
+// comeBack takes an instance back from the destination of a move, which is removed.
+func (s *State) comeBack(in *Instance) {
+	s.endActions(in, resultError, "The destination was removed from the cluster.")
+	s.revert(in)
+	s.settleMove(in, MigrationError)
+	if in.Wanted == WantOn {
+		s.powerOnAgain(in)
 	}
 }
 
@@ -230,10 +242,13 @@ func (s *State) dropOperation(in *Instance) {
 // entombEverywhere lets every node that may have something of an instance remove it.
 func (s *State) entombEverywhere(in *Instance) {
 	through := max(in.Epoch, in.Epochs.Given)
-	if in.Op != nil && in.Op.Move != nil {
-		if node, r := in.held(); node != "" && node != in.Node {
-			s.entomb(in, node, through, 0, r)
-		}
+	here := in.Resources()
+	switch node, r := in.held(); node {
+	case "":
+	case in.Node:
+		here = here.Add(r)
+	default:
+		s.entomb(in, node, through, 0, r)
 	}
-	s.entomb(in, in.Node, through, 0, in.Resources())
+	s.entomb(in, in.Node, through, 0, here)
 }

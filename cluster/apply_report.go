@@ -95,6 +95,9 @@ func judge(in *Instance, r *InstanceReport, now Time) verdict {
 			v.status.Note = clip(r.Error, maxText)
 		}
 	case in.Op != nil:
+		if r.Step == "" {
+			v.status.Note = in.Status.Note // it is of whoever carries the step out
+		}
 		v.during(in, r)
 	case r.Error != "":
 		v.fail(r, now)
@@ -108,7 +111,7 @@ func judge(in *Instance, r *InstanceReport, now Time) verdict {
 		// sync would have it.
 		if in.Status.VM != VMBuilding && in.Status.VM != VMError {
 			v.wanted = WantOff
-			v.reach(VMStopped)
+			v.reach(in.without())
 		}
 	}
 	v.changed = v.status != in.Status || v.wanted != in.Wanted || v.advance

@@ -18,8 +18,11 @@ func (s *State) attachVolume(o *AttachVolume) ([]string, *Error) {
 	if !ok {
 		return nil, missingInstance(o.Attachment.Instance)
 	}
-	if old.Wanted == WantDeleted {
+	switch {
+	case old.Wanted == WantDeleted:
 		return nil, Errorf(Conflict, "Instance %s is being deleted", old.ID)
+	case old.Op != nil && old.Op.Step != StepWaiting: // it may be about to leave the node that the volume would come to
+		return nil, Errorf(Conflict, "Instance %s is in another operation", old.ID)
 	}
 	in := old.Clone()
 	a := o.Attachment
@@ -275,6 +278,15 @@ func (u *undoVolumes) run(s *State) {
 // volumesAccept tells why an instance's volumes cannot be on a node; nil: they can. room is what is free for their files
 // besides what the instance itself takes there.
 func (s *State) volumesAccept(in *Instance, id NodeID) *Error {
+	if err := s.volumesReach(in, id); err != nil {
+		return err
+	}
+	n, _ := s.t.nodes.Get(id)
+	return s.checkDisk(n, false, s.t.volumeNeeds(in.ID).DiskGiB+in.Resources().DiskGiB)
+}
+
+// volumesReach is volumesAccept for a node that has the room.
+func (s *State) volumesReach(in *Instance, id NodeID) *Error {
 	needs := s.t.volumeNeeds(in.ID)
 	n, ok := s.t.nodes.Get(id)
 	switch {
@@ -285,7 +297,7 @@ func (s *State) volumesAccept(in *Instance, id NodeID) *Error {
 	case needs.Shared && !hasShare(n):
 		return Errorf(Conflict, "The node %s does not have the directory for shared volumes", n.Name)
 	}
-	return s.checkDisk(n, false, needs.DiskGiB+in.Resources().DiskGiB)
+	return nil
 }
 
 // bringVolumes has the volumes of an instance be on the node that it was just given, which volumesAccept found fit.

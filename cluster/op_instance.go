@@ -77,6 +77,7 @@ type DeleteInstance struct {
 	User    UserID     `json:"user"`
 	Project ProjectID  `json:"project"`
 	Reclaim Time       `json:"reclaim,omitempty"` // softly: it is off, and may be restored, until then
+	Due     bool       `json:"due,omitempty"`     // only if it was deleted softly, and its time to be restored is over
 }
 
 // ReportInstances is what a node says about its instances, many at a time. A report of another epoch or generation

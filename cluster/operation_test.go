@@ -450,7 +450,8 @@ func TestRemoveNode_EndsItsMoves(t *testing.T) {
 		vm   VMState
 	}{
 		{"n2", StepCopying, first, VMActive},
-		{"n2", StepWaiting, "", VMError},
+		{"n2", StepWaiting, first, VMActive},
+		{"n2", StepFinishing, first, VMActive},
 		{first, StepWaiting, "n2", VMActive},
 		{first, StepFinishing, "n2", VMActive},
 		{first, StepCopying, "", VMError},

@@ -127,3 +127,107 @@ func TestDelete_SoftlyWhileItMigratesWaitsForTheDestination(t *testing.T) {
 		t.Error("the source waits for a node that was removed")
 	}
 }
+
+// While the destination copies, it tells how far it is. What the source says of the guest that is off there does not wipe that away.
+func TestReport_LeavesTheNoteOfAnOperationAlone(t *testing.T) {
+	w := newTown(t)
+	w.enrol("n2", "192.0.2.2")
+	w.active("a")
+	w.do(&BeginMove{ID: "a", By: operator, Operation: "o1", What: OpMigrate})
+	w.do(&PlaceMove{ID: "a", Operation: "o1", Node: "n2"})
+	w.says("a", PowerShutdown)
+	w.advance("a", AdvanceOperation{Note: "copying disks: 40 %"})
+	in := w.instance("a")
+	r := InstanceReport{ID: "a", Generation: in.Generation, Epoch: in.Epoch, Power: PowerShutdown}
+	if ReportChanges(in, r) {
+		t.Error("the source would tell what is known")
+	}
+	w.says("a", PowerShutdown)
+	if note := w.instance("a").Status.Note; note != "copying disks: 40 %" {
+		t.Errorf("the note is %q", note)
+	}
+}
+
+// The guest of a rescued instance powers itself off. It is no stopped instance, which could be resized with the wrong disk, and goes
+// back to its own disk as ever. Deleted softly and restored, it is rescued again; rebuilt or evacuated, it is not.
+func TestRescue_TheGuestPowersItselfOff(t *testing.T) {
+	w := newTown(t)
+	w.active("a")
+	w.do(&RescueInstance{ID: "a", By: operator})
+	w.says("a", PowerRunning)
+	w.says("a", PowerShutdown)
+	w.is("off", "a", first, VMRescued, TaskNone, "")
+	w.refuse(&BeginMove{ID: "a", By: operator, Operation: "o1", What: OpMigrate}, Conflict, "vm_state rescued")
+	w.do(&DeleteInstance{ID: "a", Reclaim: w.now + 1<<50})
+	w.says("a", PowerShutdown)
+	w.is("deleted softly", "a", first, VMSoftDeleted, TaskNone, "")
+	w.do(&RestoreInstance{ID: "a", By: operator})
+	w.says("a", PowerRunning)
+	w.is("restored", "a", first, VMRescued, TaskNone, "")
+	w.do(&ResetInstance{ID: "a", By: operator, State: VMError})
+	w.do(&RebuildInstance{ID: "a", By: operator, Image: disk})
+	w.says("a", PowerRunning)
+	w.is("rebuilt", "a", first, VMActive, TaskNone, "")
+}
+
+// A user restores an instance at the moment at which the leader reclaims it. It stays.
+func TestDelete_ReclaimIsTooLateAfterARestore(t *testing.T) {
+	w := newTown(t)
+	w.active("a")
+	w.do(&DeleteInstance{ID: "a", Reclaim: w.now + 1})
+	w.do(&RestoreInstance{ID: "a", By: operator})
+	w.refuse(&DeleteInstance{ID: "a", Due: true}, Stale, "not to be reclaimed")
+	w.says("a", PowerRunning)
+	w.do(&DeleteInstance{ID: "a", Reclaim: w.now + 1<<50})
+	w.refuse(&DeleteInstance{ID: "a", Due: true}, Stale, "not to be reclaimed")
+	w.do(&ResetInstance{ID: "a", By: operator, State: VMActive})
+	if at := w.instance("a").Mode.Reclaim; at != 0 {
+		t.Errorf("an instance that is active again is reclaimed at %d", at)
+	}
+}
+
+// A volume that lies on the destination is attached to a resized instance. It could not follow the instance back.
+func TestMove_RevertNeedsItsVolumes(t *testing.T) {
+	w := resized(t)
+	w.do(someVolume("v"))
+	w.do(attach("v", "a"))
+	w.made("v")
+	w.refuse(&EndMove{ID: "a", By: operator, Revert: true}, Conflict, "local volume")
+	w.do(&DetachVolume{Volume: "v", Instance: "a"})
+	w.guestSays("v", "a", func(r *AttachmentReport) { r.Detached = true })
+	w.do(&EndMove{ID: "a", By: operator, Revert: true})
+	w.do(someVolume("v2"))
+	w.refuse(attach("v2", "a"), Conflict, "in another operation")
+}
+
+// An instance is deleted while it has disks of two epochs on its node, and while an earlier end is not removed yet. The room stays taken
+// until all of that is gone.
+func TestDelete_HoldsTheRoomOfEverythingThatIsLeft(t *testing.T) {
+	w := newTown(t)
+	w.active("a")
+	w.do(&BeginMove{ID: "a", By: operator, Operation: "o1", What: OpResize, Flavor: larger()})
+	w.do(&PlaceMove{ID: "a", Operation: "o1", Node: first})
+	w.says("a", PowerShutdown)
+	before := w.s.View().Allocated(first)
+	w.do(&DeleteInstance{ID: "a"})
+	if after := w.s.View().Allocated(first); after != before {
+		t.Errorf("copying: %v were taken, and %v are while it is deleted", before, after)
+	}
+	w = newTown(t)
+	w.active("a")
+	w.do(&BeginMove{ID: "a", By: operator, Operation: "o1", What: OpResize, Flavor: larger()})
+	w.do(&PlaceMove{ID: "a", Operation: "o1", Node: first})
+	w.says("a", PowerShutdown)
+	w.advance("a", AdvanceOperation{Done: true})
+	w.says("a", PowerRunning)
+	before = w.s.View().Allocated(first)
+	w.do(&EndMove{ID: "a", By: operator})
+	w.do(&DeleteInstance{ID: "a"})
+	if after := w.s.View().Allocated(first); after != before {
+		t.Errorf("confirmed: %v were taken, and %v are while it is deleted", before, after)
+	}
+	w.gone("a", first)
+	if r := w.s.View().Allocated(first); r != (Resources{}) {
+		t.Errorf("%v is left behind", r)
+	}
+}

@@ -77,7 +77,7 @@ func (l *Leader) reclaim(ctx context.Context, view *cluster.View) {
 			continue
 		}
 		l.patiently(ctx, "reclaim instance "+string(in.ID), func() error {
-			return l.propose(ctx, &cluster.DeleteInstance{ID: in.ID, User: in.User, Project: in.Project})
+			return l.propose(ctx, &cluster.DeleteInstance{ID: in.ID, User: in.User, Project: in.Project, Due: true})
 		})
 	}
 }
