@@ -40,6 +40,7 @@ func (s *State) rebuildInstance(o *RebuildInstance) ([]string, *Error) {
 	in.Images = s.bootImages(&in.Spec)
 	through := max(in.Epoch, in.Epochs.Given)
 	in.Epoch, in.Epochs.Disk = in.newEpoch(), 0
+	in.Mode.Rescue = nil // there is nothing to be mended any more
 	in.Generation++
 	in.Status.Task, in.Status.Note, in.Status.Fault = TaskRebuilding, "", nil
 	if in.Wanted != WantOff {
@@ -153,6 +154,7 @@ func (s *State) resetInstance(o *ResetInstance) ([]string, *Error) {
 	}
 	in.Status.Task, in.Status.Note = TaskNone, ""
 	in.Status.VM, in.Status.Fault = o.State, nil
+	in.Mode.Reclaim = 0
 	if in.Node == "" && o.State == VMActive {
 		in.Status.VM = VMOffloaded
 	}
