@@ -14,6 +14,7 @@ import (
 	"github.com/kilonova/kilonova/httpapi/peer"
 	"github.com/kilonova/kilonova/node/operate"
 	"github.com/kilonova/kilonova/node/peernet"
+	"github.com/kilonova/kilonova/node/reconcile"
 	"github.com/kilonova/kilonova/virt"
 	virtimage "github.com/kilonova/kilonova/virt/image"
 )
@@ -43,11 +44,12 @@ func (l *Live) validate() error {
 	return nil
 }
 
-func (n *node) openMoves(h *host) moves {
+func (n *node) openMoves(h *host, volumes reconcile.Volumes) moves {
 	live := n.cfg.Live
 	return moves{
 		destination: operate.NewDestination(operate.DestinationConfig{
-			Node: n.id.Node, Cluster: n.state, Driver: h.driver, Images: h.blobs, Sockets: operate.UNIXSockets{}, Log: n.cfg.Log,
+			Node: n.id.Node, Cluster: n.state, Driver: h.driver, Images: h.blobs, Volumes: volumes,
+			Sockets: operate.UNIXSockets{}, Log: n.cfg.Log,
 		}),
 		source: operate.NewSource(n.id.Node, n.state, h.driver, n.cfg.Log),
 		loop: operate.New(operate.Config{

@@ -235,7 +235,7 @@ func (n *node) openHost() error {
 			}
 		},
 	})
-	h.moves = n.openMoves(h)
+	h.moves = n.openMoves(h, guestVolumes{files})
 	h.inventory = &inventory{
 		cfg: n.cfg, self: n.id.Node, agreement: n.state, driver: h.driver, quarantine: h.loop.Quarantined, log: n.cfg.Log,
 		shares:    files.Shares,

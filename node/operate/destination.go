@@ -40,6 +40,7 @@ type Destination struct {
 	cluster Cluster
 	driver  Hypervisor
 	images  Images
+	volumes reconcile.Volumes
 	sockets Sockets
 	log     *slog.Logger
 	busy
@@ -68,6 +69,7 @@ type DestinationConfig struct {
 	Cluster Cluster
 	Driver  Hypervisor
 	Images  Images
+	Volumes reconcile.Volumes // nil: there are none
 	Sockets Sockets
 	Log     *slog.Logger
 }
@@ -76,7 +78,7 @@ type DestinationConfig struct {
 func NewDestination(c DestinationConfig) *Destination {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Destination{
-		node: c.Node, cluster: c.Cluster, driver: c.Driver, images: c.Images, sockets: c.Sockets, log: c.Log,
+		node: c.Node, cluster: c.Cluster, driver: c.Driver, images: c.Images, volumes: c.Volumes, sockets: c.Sockets, log: c.Log,
 		ctx: ctx, cancel: cancel,
 		preparing: map[cluster.OperationID]*preparation{}, streams: map[cluster.OperationID]*connSet{},
 	}
@@ -218,7 +220,7 @@ func (d *Destination) receive(ctx context.Context, m peer.Move, source cluster.N
 			return nil, fmt.Errorf("fetch image %s: %w", img.Image, err)
 		}
 	}
-	g, err := reconcile.Guest(arriving(in), view, d.node, d.images)
+	g, err := reconcile.Whole(arriving(in), view, d.node, d.images, d.volumes)
 	if err != nil {
 		return nil, err
 	}

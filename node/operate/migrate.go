@@ -132,7 +132,8 @@ func (w *work) land(ctx context.Context, in *cluster.Instance) (virt.Landing, er
 // fly sends the guest. What it returns is a hint at best; see conclude.
 func (w *work) fly(ctx context.Context, in *cluster.Instance, l virt.Landing) error {
 	options := w.Options
-	options.CopyDisks = copied(in)
+	view, _ := w.Cluster.Latest()
+	options.CopyDisks = copied(view, in)
 	if len(options.CopyDisks) > 0 && in.Op.Move.CopyDisks == "no" {
 		return fmt.Errorf("the disks of instance %s are not shared between the nodes, and shall not be copied: allow a block migration", in.ID)
 	}
@@ -171,12 +172,12 @@ func (w *work) fly(ctx context.Context, in *cluster.Instance, l virt.Landing) er
 	}
 }
 
-// copied lists the disks that the guest takes with it: its own, not its volumes.
-func copied(in *cluster.Instance) []virt.DiskID {
-	var ids []virt.DiskID
-	for _, img := range in.Images {
-		if img.Part == cluster.BootDisk {
-			ids = append(ids, virt.DiskRoot)
+// copied lists the disks that the guest takes with it: its own, not its volumes. One that boots from a volume has no root of its own.
+func copied(view *cluster.View, in *cluster.Instance) []virt.DiskID {
+	ids := []virt.DiskID{virt.DiskRoot}
+	for _, a := range view.VolumesOf(in.ID) {
+		if a.Boot {
+			ids = nil
 		}
 	}
 	if in.Spec.Flavor.Ephemeral > 0 {
@@ -308,6 +309,11 @@ func (w *work) conclude(ctx context.Context, in *cluster.Instance, err error) er
 	}
 	if v == arrived {
 		return nil
+	}
+	if here.power == virt.PowerPaused && in.Wanted == cluster.WantOn { // it was handed over, and nobody took it
+		if err := w.Driver.Unpause(bounded, in.ID); err != nil {
+			return undecided{fmt.Errorf("let the guest go on that has not arrived: %w", err)}
+		}
 	}
 	if errors.Is(err, errAborted) {
 		return cancelled{err}

@@ -87,6 +87,10 @@ func TestMigrate_TroubleLeavesOneGuest(t *testing.T) {
 			w.hosts[n1].sim.SetFault(sim.OpMigrate, sim.Fault{Slow: time.Minute, At: 10})
 			return func(w *world) { restart(w.hosts[n2]) }
 		}, n1},
+		"the destination's hypervisor hangs at the end, and the source's daemon is restarted": {func(w *world) func(*world) {
+			w.hosts[n2].sim.SetFault(sim.OpLand, sim.Fault{Hang: true})
+			return func(w *world) { restart(w.hosts[n1]) }
+		}, n1},
 		"the nodes are cut off before it begins": {func(w *world) func(*world) {
 			w.setCut(true)
 			return func(w *world) { w.setCut(false) }

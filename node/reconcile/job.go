@@ -212,16 +212,7 @@ func (j *job) confirm(ctx context.Context) error {
 
 // guest describes the instance's domain as it is to be.
 func (j *job) guest() (virt.Guest, error) {
-	g, err := Guest(j.in, j.view, j.loop.Node, j.loop.Images)
-	if err != nil || j.loop.Volumes == nil {
-		return g, err
-	}
-	volumes, err := j.loop.Volumes.Disks(j.view, j.in, j.loop.Node)
-	g.Disks = append(g.Disks, volumes...)
-	for _, d := range volumes {
-		g.Root.None = g.Root.None || d.Boot
-	}
-	return g, err
+	return Whole(j.in, j.view, j.loop.Node, j.loop.Images, j.loop.Volumes)
 }
 
 func (o *outcome) have(id cluster.InstanceID, s virt.Stamp, p virt.Power) {
