@@ -39,8 +39,25 @@ func (l *Leader) placeMove(ctx context.Context, in *cluster.Instance) {
 	l.patiently(ctx, "find a destination for instance "+string(in.ID), func() error {
 		op, release := l.Chooser.placeMove(in)
 		defer release()
-		return l.propose(ctx, op)
+		err := l.propose(ctx, op)
+		if op.Node == "" || !hopeless(err, in.Op.Move.Forced) {
+			return err
+		}
+		return l.propose(ctx, &cluster.PlaceMove{ID: op.ID, Operation: op.Operation,
+			Explanation: cluster.Explanation{At: op.Explanation.At, Considered: op.Explanation.Considered, Reasons: []string{err.Error()}}})
 	})
+}
+
+// hopeless tells whether the state would refuse a choice again. That a node has no room any more is news to the chooser, unless it was
+// told to look at nothing else.
+func hopeless(err error, forced bool) bool {
+	switch cluster.CodeOf(err) {
+	case cluster.Invalid, cluster.Conflict:
+		return true
+	case cluster.NoRoom:
+		return forced
+	}
+	return false
 }
 
 // giveUpCopy ends a move whose destination is gone before it has anything that runs.

@@ -148,3 +148,19 @@ func TestLead_ReclaimsWhatWasDeletedSoftly(t *testing.T) {
 		}
 	})
 }
+
+// An operator forces an instance onto a node that takes none, or onto its own. The state refuses, and the operator is told: it would
+// be tried for ever otherwise.
+func TestLead_ForcedOntoANodeThatRefusesEnds(t *testing.T) {
+	for _, host := range []string{"n1", "n2"} {
+		synctest.Test(t, func(t *testing.T) {
+			b := twoNodes(t, true)
+			b.apply(&cluster.SetNodeService{ID: otherNode, Service: cluster.ServiceState{Disabled: true}})
+			b.apply(&cluster.BeginMove{ID: mover, Operation: "o1", What: cluster.OpLive, Host: host, Forced: true})
+			b.leadMoves(5*time.Second, Lifecycle{}, nil)
+			if in := b.mover(); in.Op != nil || in.Status.VM != cluster.VMActive || in.Status.Task != cluster.TaskNone {
+				t.Fatalf("forced onto %s: %+v, %+v", host, in.Status, in.Op)
+			}
+		})
+	}
+}
