@@ -55,7 +55,7 @@ func (w *work) copy(ctx context.Context, in *cluster.Instance) error {
 // base brings the images here that the instance needs, and gives the one that its root disk lies on.
 func (w *work) base(ctx context.Context, in *cluster.Instance) (virt.RootDisk, error) {
 	var base virt.RootDisk
-	for _, img := range in.Needs() {
+	for i, img := range in.Needs() {
 		path, format, ok := w.Images.Base(img)
 		if !ok {
 			err := w.Images.Prepare(ctx, img, func(note string) {
@@ -71,7 +71,7 @@ func (w *work) base(ctx context.Context, in *cluster.Instance) (virt.RootDisk, e
 		if !ok {
 			return base, cluster.Errorf(cluster.Unavailable, "image %s is not on this node yet", img.Image)
 		}
-		if img.Part == cluster.BootDisk {
+		if img.Part == cluster.BootDisk && i < len(in.Images) { // the others are what it is rescued from
 			base.Base, base.BaseFormat = path, format
 		}
 	}

@@ -203,3 +203,21 @@ func TestSource_ServesOnlyTheMoveThatTheStateNames(t *testing.T) {
 		}
 	})
 }
+
+// byName has every image here, under its name.
+type byName struct{ shelf }
+
+// Base implements Images.
+func (byName) Base(img cluster.BootImage) (string, string, bool) { return string(img.Image), "qcow2", true }
+
+// An instance is rescued from another image when it is moved. Its own disk goes on lying on its own image.
+func TestCopy_ARescuedInstanceKeepsItsBase(t *testing.T) {
+	in := &cluster.Instance{
+		Images: []cluster.BootImage{{Part: cluster.BootDisk, Image: "own"}, {Part: cluster.BootKernel, Image: "kernel"}},
+		Mode:   cluster.Mode{Rescue: &cluster.Rescue{Images: []cluster.BootImage{{Part: cluster.BootDisk, Image: "tools"}}}},
+	}
+	w := &work{Loop: &Loop{Config: Config{Images: byName{}}}}
+	if base, err := w.base(t.Context(), in); err != nil || base.Base != "own" {
+		t.Errorf("its disk would lie on %q, %v", base.Base, err)
+	}
+}
