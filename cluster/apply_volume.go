@@ -169,6 +169,8 @@ func (t *tables) copyVolume(v *Volume, id VolumeID) *Error {
 		return missingVolume(id)
 	case from.Status != VolumeAvailable && from.Status != VolumeInUse:
 		return invalidVolume("Source volume status must be available or in-use, it is %s.", from.Status)
+	case from.Traits.Encrypted && len(from.Attachments) > 0:
+		return invalidVolume("An encrypted volume is copied only while nothing has it attached.")
 	case v.SizeGiB < from.SizeGiB:
 		return Errorf(Invalid, "Invalid input received: Volume size '%dGB' cannot be smaller than original volume size %dGB. "+
 			"They must be >= original volume size.", v.SizeGiB, from.SizeGiB)

@@ -266,3 +266,23 @@ func TestCreateVolume_BadInputIsRefused(t *testing.T) {
 	}
 	w.refuse(someVolume("x"), OverQuota, "VolumeLimitExceeded")
 }
+
+// Somebody wants copies of an encrypted volume that a guest has. What the hypervisor would copy is what the guest sees, which is not
+// encrypted, so they have to wait until nothing has the volume.
+func TestVolume_EncryptedOnesAreCopiedOnlyWhileNothingHasThem(t *testing.T) {
+	w := newTown(t)
+	w.active("a")
+	secret := someVolume("v")
+	secret.Volume.Type, secret.Volume.Secret = "local-encrypted", []byte("secret")
+	w.do(secret)
+	w.do(attach("v", "a"))
+	w.made("v")
+	w.guestSays("v", "a", func(r *AttachmentReport) { r.Attached = true })
+	clone := someVolume("c")
+	clone.Volume.Type, clone.Volume.Secret, clone.Volume.Source = "local-encrypted", []byte("secret"), &VolumeSource{Volume: "v"}
+	w.refuse(clone, Invalid, "only while nothing has it attached")
+	w.refuse(&CreateVolumeSnapshot{Force: true, Snapshot: VolumeSnapshot{ID: "s", Project: home, User: root, Volume: "v"}}, Invalid, "only while nothing")
+	w.do(&DetachVolume{Volume: "v", Instance: "a"})
+	w.guestSays("v", "a", func(r *AttachmentReport) { r.Detached = true })
+	w.do(clone)
+}
