@@ -133,6 +133,8 @@ func (s *State) softDelete(in *Instance, reclaim Time, by asked) {
 	s.saveInstance(in)
 }
 
+const resetByHand = "The state was reset by an administrator."
+
 func (s *State) resetInstance(o *ResetInstance) ([]string, *Error) {
 	old, ok := s.t.instances.Get(o.ID)
 	switch {
@@ -150,8 +152,9 @@ func (s *State) resetInstance(o *ResetInstance) ([]string, *Error) {
 	}
 	in := old.Clone()
 	if in.Op != nil {
-		s.failOperation(in, "The state was reset by an administrator.")
+		s.failOperation(in, resetByHand)
 	}
+	s.endActions(in, resultError, resetByHand)
 	in.Status.Task, in.Status.Note = TaskNone, ""
 	in.Status.VM, in.Status.Fault = o.State, nil
 	in.Mode.Reclaim = 0
@@ -159,7 +162,7 @@ func (s *State) resetInstance(o *ResetInstance) ([]string, *Error) {
 		in.Status.VM = VMOffloaded
 	}
 	if o.State == VMError {
-		in.Status.Fault = &Fault{Code: faultCode, Message: "The state was reset by an administrator.", Created: s.t.meta.Time}
+		in.Status.Fault = &Fault{Code: faultCode, Message: resetByHand, Created: s.t.meta.Time}
 	}
 	s.saveInstance(in)
 	return []string{string(in.ID)}, nil

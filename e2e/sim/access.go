@@ -91,6 +91,9 @@ func (a *access) Propose(ctx context.Context, c cluster.Command) (cluster.Result
 		// The loop walks a map, so the order says nothing. Sorted, the same seed gives the same entry.
 		slices.SortFunc(r.Reports, func(x, y cluster.InstanceReport) int { return strings.Compare(string(x.ID), string(y.ID)) })
 	}
+	if o, ok := c.Op.(*cluster.AdvanceOperation); ok && o.Done && a.w.cfg.Bug == BugLostStep {
+		return cluster.Result{}, cluster.Errorf(cluster.Unavailable, "nobody heard it")
+	}
 	ctx, cancel := context.WithTimeout(ctx, proposeTimeout)
 	defer cancel()
 	for {

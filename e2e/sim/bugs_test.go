@@ -22,6 +22,10 @@ func TestBugs_EachIsFoundByItsCheck(t *testing.T) {
 		{BugDeleteOnAbsence, CheckDisks, 10},
 		{BugLostGone, CheckSettled, 3},
 		{BugLeakedDisks, CheckSettled, 3},
+		{BugLostStep, CheckSettled, 3},
+		{BugHastyLanding, CheckOne, 5},
+		{BugEmptyCopy, CheckContent, 5},
+		{BugForgetMemory, CheckMemory, 5},
 	} {
 		t.Run(string(c.bug), func(t *testing.T) {
 			for seed := uint64(1); seed <= c.seeds; seed++ {

@@ -36,14 +36,16 @@ func (c *client) run(ctx, all context.Context) {
 		if c.dice.IntN(4) == 0 {
 			own = c.w.promises.living("") // anybody's: several clients ask about one instance
 		}
-		what := c.dice.IntN(10)
+		what := c.dice.IntN(100)
 		switch {
-		case len(own) == 0 || what < 4 && len(own) < manyAlive:
+		case len(own) == 0 || what < 25 && len(own) < manyAlive:
 			c.create(all)
-		case what < 7:
+		case what < 35:
 			c.remove(all, own[c.dice.IntN(len(own))])
+		case what < 40:
+			c.soften(all, own[c.dice.IntN(len(own))])
 		default:
-			c.power(all, own[c.dice.IntN(len(own))])
+			c.act(all, own[c.dice.IntN(len(own))])
 		}
 	}
 }
@@ -87,22 +89,6 @@ func (c *client) remove(ctx context.Context, id cluster.InstanceID) {
 	})
 	if err == nil {
 		c.w.promises.deleted(c.w, id)
-	}
-}
-
-func (c *client) power(ctx context.Context, id cluster.InstanceID) {
-	op := cluster.SetPower{ID: id, Request: "req-power", User: someUser, Project: someProject, Wanted: cluster.WantOn}
-	switch c.dice.IntN(4) {
-	case 0:
-		op.Wanted = cluster.WantOff
-	case 1:
-		op.Reboot = cluster.RebootSoft
-	case 2:
-		op.Reboot = cluster.RebootHard
-	}
-	_, err := c.request(ctx, c.key(), func() cluster.Op { again := op; return &again })
-	if err == nil {
-		c.w.promises.other()
 	}
 }
 

@@ -64,6 +64,8 @@ const (
 	CheckDeletes  Check = "an acknowledged delete never comes back"                  // at every index and acknowledgement
 	CheckRoom     Check = "no node is promised more than it has"                     // at every index
 	CheckDisks    Check = "a disk goes only with a tombstone"                        // at every removal
+	CheckContent  Check = "a disk holds what was written to it"                      // at every start, four times a second, at rest
+	CheckMemory   Check = "a guest's memory goes on, once, until it may go"          // at every start and stop, four times a second
 	CheckSettled  Check = "everything comes to rest when faults end"                 // settleTime after the last fault
 )
 
@@ -96,5 +98,9 @@ const (
 	BugLostGone         Bug = "the news that an instance is gone gets lost"
 	BugLostTail         Bug = "a new leader has not got the last entries of the log"
 	BugWriteToView      Bug = "a reader changes what it reads"
+	BugHastyLanding     Bug = "the destination of a live migration starts the guest before it has come"
+	BugEmptyCopy        Bug = "a disk that was copied is empty"
+	BugForgetMemory     Bug = "a suspended guest is booted"
+	BugLostStep         Bug = "the news that a step is done gets lost"
 	BugLeakedDisks      Bug = "a node says that the disks are gone before it has removed them"
 )

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,8 +16,17 @@ import (
 // How long a call of the hypervisor takes when nothing is wrong.
 const leastCall, mostCall = time.Millisecond, 40 * time.Millisecond
 
-// lateCalls is how many of a hundred starts and stops go on in the hypervisor when their caller has given up.
+// lateCalls is how many of a hundred changes of power go on in the hypervisor when their caller has given up.
 const lateCalls = 50
+
+var lateOps = []sim.Op{sim.OpStart, sim.OpStop, sim.OpPause, sim.OpUnpause, sim.OpSave}
+
+// faultyCalls are what the nemesis breaks.
+var faultyCalls = []sim.Op{
+	sim.OpDomains, sim.OpBuild, sim.OpStart, sim.OpStop, sim.OpRemove, sim.OpRemoveDisks,
+	sim.OpStamp, sim.OpPause, sim.OpUnpause, sim.OpSave, sim.OpAttachNIC, sim.OpDetachNIC, sim.OpCapture, sim.OpExport, sim.OpImport,
+	sim.OpReceive, sim.OpMigrate, sim.OpAbortMigrate, sim.OpLand,
+}
 
 // driver is a machine's hypervisor: the simulated one, with a connection that can break, calls that outlive their
 // caller, and checks around what they do.
@@ -24,6 +34,7 @@ type driver struct {
 	w       *World
 	machine *machine
 	*sim.Driver
+	sockets *sim.Net
 
 	mu    sync.Mutex
 	conn  context.Context // ends when the connection breaks: calls under way return
@@ -32,11 +43,13 @@ type driver struct {
 }
 
 func newDriver(w *World, m *machine) (*driver, error) {
-	inner, err := sim.New(sim.Config{Boot: time.Second, Shutdown: 1500 * time.Millisecond, Seed: uint64(w.dice) + uint64(m.number)})
+	network := sim.NewNet()
+	inner, err := sim.New(sim.Config{Boot: time.Second, Shutdown: 1500 * time.Millisecond, Seed: uint64(w.dice) + uint64(m.number),
+		Sockets: "/sockets", Net: network})
 	if err != nil {
 		return nil, err
 	}
-	d := &driver{w: w, machine: m, Driver: inner}
+	d := &driver{sockets: network, w: w, machine: m, Driver: inner}
 	d.conn, d.hang = context.WithCancel(context.Background())
 	return d, nil
 }
@@ -51,7 +64,7 @@ func (d *driver) breakConnection() {
 
 // heal takes away everything that is wrong.
 func (d *driver) heal() {
-	for _, op := range []sim.Op{sim.OpDomains, sim.OpBuild, sim.OpStart, sim.OpStop, sim.OpRemove, sim.OpRemoveDisks} {
+	for _, op := range faultyCalls {
 		d.SetFault(op, sim.Fault{})
 	}
 	d.SetDown(false)
@@ -82,7 +95,7 @@ func (d *driver) call(ctx context.Context, op sim.Op, id cluster.InstanceID, f f
 	conn := d.conn
 	d.calls.Add(1)
 	d.mu.Unlock()
-	late := (op == sim.OpStart || op == sim.OpStop) && d.w.dice.chance(lateCalls, "late", key...)
+	late := slices.Contains(lateOps, op) && d.w.dice.chance(lateCalls, "late", key...)
 	inner, cancel := context.WithCancel(conn)
 	stop := func() bool { return false }
 	if !late {
@@ -150,23 +163,52 @@ func (d *driver) Build(ctx context.Context, g virt.Guest) error {
 func (d *driver) Start(ctx context.Context, id cluster.InstanceID) error {
 	asked := time.Now()
 	return d.call(ctx, sim.OpStart, id, func(ctx context.Context) error {
-		was, _ := d.Look(id)
-		err := d.Driver.Start(ctx, id)
-		if now, _ := d.Look(id); now.Domain.Power == virt.PowerRunning && (err == nil || was.Domain.Power != virt.PowerRunning) {
-			d.w.started(d.machine, now.Domain.Stamp, asked)
+		if was, _ := d.Look(id); was.Domain.Saved && d.w.cfg.Bug == BugForgetMemory {
+			if err := d.stop(ctx, id, virt.Destroy, asked); err != nil {
+				return err
+			}
 		}
-		return err
+		return d.running(id, asked, false, func() error { return d.Driver.Start(ctx, id) })
 	})
+}
+
+// running looks at a guest that was off or, with goesOn, paused, and runs now.
+func (d *driver) running(id cluster.InstanceID, asked time.Time, goesOn bool, do func() error) error {
+	was, _ := d.Look(id)
+	err := do()
+	if now, _ := d.Look(id); now.Domain.Power == virt.PowerRunning && (err == nil || was.Domain.Power != virt.PowerRunning) {
+		d.w.started(d.machine, now, asked, goesOn)
+	}
+	return err
 }
 
 // Stop implements virt.Driver.
 func (d *driver) Stop(ctx context.Context, id cluster.InstanceID, how virt.StopMode) error {
-	return d.call(ctx, sim.OpStop, id, func(ctx context.Context) error { return d.Driver.Stop(ctx, id, how) })
+	asked := time.Now()
+	return d.call(ctx, sim.OpStop, id, func(ctx context.Context) error { return d.stop(ctx, id, how, asked) })
+}
+
+// stop looks whether memory that goes may go.
+func (d *driver) stop(ctx context.Context, id cluster.InstanceID, how virt.StopMode, asked time.Time) error {
+	was, _ := d.Look(id)
+	err := d.Driver.Stop(ctx, id, how)
+	if now, _ := d.Look(id); was.Boot > 0 && now.Boot == 0 {
+		d.w.forgotten(d.machine, was, asked)
+	}
+	return err
 }
 
 // Remove implements virt.Driver.
 func (d *driver) Remove(ctx context.Context, id cluster.InstanceID) error {
-	return d.call(ctx, sim.OpRemove, id, func(ctx context.Context) error { return d.Driver.Remove(ctx, id) })
+	asked := time.Now()
+	return d.call(ctx, sim.OpRemove, id, func(ctx context.Context) error {
+		was, _ := d.Look(id)
+		err := d.Driver.Remove(ctx, id)
+		if now, _ := d.Look(id); was.Boot > 0 && now.Boot == 0 {
+			d.w.forgotten(d.machine, was, asked)
+		}
+		return err
+	})
 }
 
 // RemoveDisks implements virt.Driver.
@@ -177,11 +219,15 @@ func (d *driver) RemoveDisks(ctx context.Context, id cluster.InstanceID, through
 	return d.call(ctx, sim.OpRemoveDisks, id, func(ctx context.Context) error {
 		had, _ := d.Look(id)
 		err := d.Driver.RemoveDisks(ctx, id, through, keep)
-		if now, _ := d.Look(id); had.Disks && !now.Disks {
-			d.w.disksRemoved(d.machine, had.Domain.Stamp)
-		}
+		now, _ := d.Look(id)
+		d.w.disksRemoved(d.machine, id, without(had.Epochs, now.Epochs))
 		return err
 	})
+}
+
+// without lists what is in a and not in b.
+func without(a, b []uint64) []uint64 {
+	return slices.DeleteFunc(slices.Clone(a), func(x uint64) bool { return slices.Contains(b, x) })
 }
 
 // Console implements virt.Driver.

@@ -98,8 +98,7 @@ func createOp(names []string, f cluster.Flavor, draw func(i int) uint64) *cluste
 		n := draw(i)
 		op.Items = append(op.Items, cluster.NewInstance{
 			ID: cluster.InstanceID(uuid(1, n)), Name: name, Hostname: name,
-			Ports: []cluster.NewPort{{New: &cluster.Port{ID: cluster.PortID(uuid(2, n)), Network: someNetwork, PortSecurity: true,
-				MAC: fmt.Sprintf("fa:16:%02x:%02x:%02x:%02x", byte(n>>24), byte(n>>16), byte(n>>8), byte(n))}}},
+			Ports: []cluster.NewPort{{New: newPort(n)}},
 		})
 	}
 	return op

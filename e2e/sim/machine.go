@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/kilonova/kilonova/cluster"
 	"github.com/kilonova/kilonova/node/lead"
+	"github.com/kilonova/kilonova/node/operate"
 	"github.com/kilonova/kilonova/node/reconcile"
 )
 
@@ -31,16 +33,20 @@ type machine struct {
 	requests int     // made up so far
 	skew     time.Duration
 	lag      time.Duration // added to each entry's way
+	dead     bool          // nobody may switch the host on
 }
 
 // daemon is one life of the program on a machine.
 type daemon struct {
-	machine *machine
-	replica *replica
-	ctx     context.Context // ends when it is killed
-	loop    *reconcile.Loop
-	chooser *lead.Chooser
-	kill    func() // returns when nothing of it is left
+	machine     *machine
+	replica     *replica
+	ctx         context.Context // ends when it is killed
+	loop        *reconcile.Loop
+	moves       *operate.Loop
+	source      *operate.Source
+	destination *operate.Destination
+	chooser     *lead.Chooser
+	kill        func() // returns when nothing of it is left
 }
 
 func (m *machine) running() *daemon {
@@ -71,9 +77,17 @@ func (m *machine) set(change func(m *machine)) {
 	change(m)
 }
 
+// scratch is the directory for disks on their way into an image.
+func (m *machine) scratch() string {
+	return filepath.Join(m.w.blobs.dir, fmt.Sprintf("captures-%d", m.number))
+}
+
 // start runs a daemon, unless one runs. It finds its last snapshot and hears the rest from the leader.
 func (m *machine) start(ctx context.Context) {
-	if m.running() != nil {
+	m.mu.Lock()
+	dead := m.dead
+	m.mu.Unlock()
+	if dead || m.running() != nil {
 		return
 	}
 	m.w.trace("machine %d: daemon starts", m.number)
@@ -81,24 +95,38 @@ func (m *machine) start(ctx context.Context) {
 	disk, settled, boot := m.disk, m.settled, fmt.Sprintf("boot-%d", m.boots)
 	m.mu.Unlock()
 	d := &daemon{machine: m, replica: newReplica(m.w, m.number, disk)}
+	reach := &access{w: m.w, d: d}
+	quiet := slog.New(slog.DiscardHandler)
 	view := func() *cluster.View { v, _ := d.replica.latest(); return v }
 	d.chooser = lead.NewChooser(m.w.cfg.Seed, view, m.w.gossip.hints, nil)
 	d.loop = reconcile.New(reconcile.Config{
-		Node: m.id, Cluster: &access{w: m.w, d: d}, Driver: m.driver, Images: m.shelf, Log: slog.New(slog.DiscardHandler),
+		Node: m.id, Cluster: reach, Driver: m.driver, Images: m.shelf, Busy: d.busy, Log: quiet,
 		Starts: 2 + m.w.dice.below(3, "starts"), Incarnation: boot, LastKnown: settled,
 		Settled: func() { m.set(func(m *machine) { m.settled = boot }) },
+	})
+	d.source = operate.NewSource(m.id, reach, m.driver, quiet)
+	d.moves = operate.New(operate.Config{
+		Node: m.id, Cluster: reach, Driver: m.driver, Images: m.shelf, Sources: &wire{w: m.w, d: d}, Store: &vault{w: m.w, d: d},
+		Scratch: m.scratch(), Landings: &wire{w: m.w, d: d}, Sockets: m.driver.sockets, Log: quiet,
+	})
+	d.destination = operate.NewDestination(operate.DestinationConfig{
+		Node: m.id, Cluster: reach, Driver: m.driver, Images: m.shelf, Sockets: m.driver.sockets, Log: quiet,
 	})
 	var cancel func()
 	d.ctx, cancel = context.WithCancel(ctx)
 	var all sync.WaitGroup
 	all.Go(func() { d.follow(d.ctx) })
 	all.Go(func() { d.loop.Run(d.ctx) })
+	all.Go(func() { d.moves.Run(d.ctx) })
 	all.Go(func() { d.tellReady(d.ctx) })
 	all.Go(func() { m.sweepHastily(d) })
-	d.kill = func() { cancel(); all.Wait() }
+	d.kill = func() { cancel(); all.Wait(); d.source.Close(); d.destination.Close() }
 	m.set(func(m *machine) { m.daemon = d })
 	m.w.ledger.touch()
 }
+
+// busy tells whether disks of an instance are being made here.
+func (d *daemon) busy(id cluster.InstanceID) bool { return d.moves.Busy(id) || d.destination.Busy(id) }
 
 // stop kills the daemon, if one runs.
 func (m *machine) stop() {
@@ -152,36 +180,4 @@ func (d *daemon) follow(ctx context.Context) {
 			d.replica.advance(index)
 		}
 	}
-}
-
-// shelf is the images that a machine has. They come from peers, and stay over restarts.
-type shelf struct {
-	w      *World
-	number int
-
-	mu   sync.Mutex
-	have map[cluster.Hash]bool
-}
-
-// Base implements reconcile.Images.
-func (s *shelf) Base(img cluster.BootImage) (path, format string, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return "/images/" + img.Root.String(), img.Format, s.have[img.Root]
-}
-
-// Prepare implements reconcile.Images. Now and then a peer goes away in the middle.
-func (s *shelf) Prepare(ctx context.Context, img cluster.BootImage, progress func(note string)) error {
-	progress("fetching image: 0 %")
-	now := s.w.now()
-	if !pause(ctx, s.w.dice.between(100*time.Millisecond, 3*time.Second, "fetch", uint64(s.number), now)) {
-		return ctx.Err()
-	}
-	if !s.w.calm() && s.w.dice.chance(10, "fetch fails", uint64(s.number), now) {
-		return cluster.Errorf(cluster.Unavailable, "the peer went away")
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.have[img.Root] = true
-	return nil
 }

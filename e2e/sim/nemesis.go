@@ -18,7 +18,7 @@ const (
 )
 
 // faultKinds is how many cases hurt has.
-const faultKinds = 14
+const faultKinds = 15
 
 // mostSkew bounds how far a clock is turned. The state takes the time of the fastest leader, and remembers requests for
 // cluster.RequestMemory of it.
@@ -120,6 +120,8 @@ func (n *nemesis) hurt(ctx context.Context) {
 		n.breakGuest(m)
 	case 13:
 		n.disable(ctx, m)
+	case 14:
+		n.side.Go(func() { n.w.evacuate(ctx, m) })
 	}
 }
 
@@ -149,8 +151,7 @@ func (n *nemesis) part() {
 
 // breakCalls lets calls of one hypervisor be slow, hang, fail, or be done without an answer.
 func (n *nemesis) breakCalls(m *machine) {
-	ops := []sim.Op{sim.OpDomains, sim.OpBuild, sim.OpStart, sim.OpStop, sim.OpRemove, sim.OpRemoveDisks}
-	op := ops[n.dice.IntN(len(ops))]
+	op := faultyCalls[n.dice.IntN(len(faultyCalls))]
 	var f sim.Fault
 	switch n.dice.IntN(5) {
 	case 0:

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"net"
 	"sync"
 	"time"
 
@@ -13,6 +14,31 @@ import (
 type network struct {
 	mu    sync.Mutex
 	group map[int]int // of each machine; absent: 0
+	open  map[*spanned]struct{}
+}
+
+// spanned is a connection between two machines. It ends when they are parted.
+type spanned struct {
+	net.Conn
+	network *network
+	a, b    *machine
+}
+
+// span takes a connection into the network's care.
+func (n *network) span(c net.Conn, a, b *machine) net.Conn {
+	s := &spanned{Conn: c, network: n, a: a, b: b}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.open[s] = struct{}{}
+	return s
+}
+
+// Close may be called more than once.
+func (s *spanned) Close() error {
+	s.network.mu.Lock()
+	delete(s.network.open, s)
+	s.network.mu.Unlock()
+	return s.Conn.Close()
 }
 
 func (n *network) reaches(a, b *machine) bool {
@@ -24,8 +50,17 @@ func (n *network) reaches(a, b *machine) bool {
 // part puts every machine into a group.
 func (n *network) part(group map[int]int) {
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	n.group = group
+	var cut []*spanned
+	for s := range n.open {
+		if group[s.a.number] != group[s.b.number] {
+			cut = append(cut, s)
+		}
+	}
+	n.mu.Unlock()
+	for _, s := range cut {
+		_ = s.Close() // whoever uses it sees that it has ended
+	}
 }
 
 // How gossip notices.

@@ -3,7 +3,9 @@ package sim
 import (
 	"flag"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"os"
 	"runtime"
 	"testing"
 	"testing/synctest"
@@ -14,6 +16,7 @@ import (
 
 var (
 	seeds = flag.Int("seeds", 0, "run this many seeds, and nothing else")
+	trace = flag.String("trace", "", "write all that happens into this file")
 	first = flag.Uint64("first-seed", 1, "the first of them")
 )
 
@@ -46,6 +49,20 @@ func hold(t *testing.T, r Report) {
 func (r Report) String() string {
 	return fmt.Sprintf("%d nodes, %v virtual, %d rounds, %d faults, %d entries, %d acknowledgements, %d starts",
 		r.Nodes, r.Virtual.Round(time.Second), r.Rounds, r.Faults, r.Entries, r.Acknowledged, r.Starts)
+}
+
+// traceFile is where a run tells what happens; nil: nobody asked.
+func traceFile(t *testing.T) io.Writer {
+	t.Helper()
+	if *trace == "" {
+		return nil
+	}
+	f, err := os.Create(*trace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
 }
 
 // A thousand machines, and as many faults as so many have. It is too large to look at all of it at each index; what clients and
@@ -85,7 +102,7 @@ func TestSim(t *testing.T) {
 	for _, seed := range list {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			began := time.Now()
-			r := simulate(t, Config{Seed: seed})
+			r := simulate(t, Config{Seed: seed, Trace: traceFile(t)})
 			t.Logf("%v in %v", r, time.Since(began).Round(time.Millisecond))
 			hold(t, r)
 			virtual += r.Virtual

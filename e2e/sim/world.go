@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,7 @@ type World struct {
 	ledger   *ledger
 	records  *records
 	promises *promises
+	blobs    *blobs
 	peaceful atomic.Bool   // no faults are made at the moment
 	index    atomic.Uint64 // of the log
 
@@ -39,11 +41,17 @@ type World struct {
 // Run makes one run. It has to be called inside a synctest bubble, and leaves no goroutine behind.
 func Run(ctx context.Context, cfg Config) (Report, error) {
 	w := &World{
-		dice: dice(mix(cfg.Seed + 1)), began: time.Now(), byID: map[cluster.NodeID]*machine{}, net: &network{},
+		dice: dice(mix(cfg.Seed + 1)), began: time.Now(), byID: map[cluster.NodeID]*machine{}, net: &network{open: map[*spanned]struct{}{}},
 		records: newRecords(), promises: newPromises(),
 	}
 	cfg.fill(w.dice)
 	w.cfg = cfg
+	dir, err := os.MkdirTemp("", "kilonova-sim-")
+	if err != nil {
+		return Report{}, fmt.Errorf("simulate seed %d: %w", cfg.Seed, err)
+	}
+	defer os.RemoveAll(dir)
+	w.blobs = newBlobs(dir)
 	w.gossip, w.ledger = newGossip(w), newLedger(w)
 	if err := w.equip(); err != nil {
 		return Report{}, fmt.Errorf("simulate seed %d: %w", cfg.Seed, err)
@@ -54,6 +62,7 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 	var all sync.WaitGroup
 	all.Go(func() { w.ledger.run(ctx) })
 	all.Go(func() { w.gossip.run(ctx) })
+	all.Go(func() { w.watch(ctx) })
 	for _, m := range w.machines {
 		m.start(ctx)
 	}
