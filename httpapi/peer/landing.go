@@ -33,8 +33,9 @@ type Landings interface {
 
 // Arrival is what became of a guest at the destination of its migration.
 type Arrival struct {
-	Defined bool `json:"defined"` // there is a domain that carries the stamp of the move
-	Running bool `json:"running"` // and it runs
+	Defined bool `json:"defined"`       // there is a domain that carries the stamp of the move
+	Running bool `json:"running"`       // and it runs
+	Off     bool `json:"off,omitempty"` // and it is off: a domain is there for good only when its guest has arrived
 }
 
 // Stream is one of the connections that a live migration needs.

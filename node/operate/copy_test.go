@@ -208,7 +208,9 @@ func TestSource_ServesOnlyTheMoveThatTheStateNames(t *testing.T) {
 type byName struct{ shelf }
 
 // Base implements Images.
-func (byName) Base(img cluster.BootImage) (string, string, bool) { return string(img.Image), "qcow2", true }
+func (byName) Base(img cluster.BootImage) (string, string, bool) {
+	return string(img.Image), "qcow2", true
+}
 
 // An instance is rescued from another image when it is moved. Its own disk goes on lying on its own image.
 func TestCopy_ARescuedInstanceKeepsItsBase(t *testing.T) {

@@ -324,7 +324,8 @@ func (d *Destination) Arrival(ctx context.Context, m peer.Move) (peer.Arrival, e
 			return peer.Arrival{}, refusal(err)
 		}
 		a := peer.Arrival{Defined: s.defined, Running: s.power == virt.PowerRunning}
-		if !a.Defined || a.Running || time.Now().After(deadline) {
+		a.Off = a.Defined && (s.power == virt.PowerOff || s.power == virt.PowerCrashed)
+		if !a.Defined || a.Running || a.Off || time.Now().After(deadline) {
 			return a, nil
 		}
 		select { // it stands still: it is being given up, or let go on

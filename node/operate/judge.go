@@ -42,6 +42,8 @@ func judge(wanted cluster.Power, here sighting, there *peer.Arrival) verdict {
 		return unclear
 	case there.Running, there.Defined && wanted == cluster.WantPaused:
 		return arrived
+	case there.Off && here.power != virt.PowerPaused:
+		return arrived // and went off: what it wrote there is on the disk there alone
 	}
 	return stayed
 }

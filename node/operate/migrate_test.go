@@ -259,6 +259,7 @@ func TestDestination_ServesOnlyTheMoveThatTheStateNames(t *testing.T) {
 func TestJudge(t *testing.T) {
 	gone, runs, paused, off := sighting{}, sighting{defined: true, power: virt.PowerRunning}, sighting{defined: true, power: virt.PowerPaused}, sighting{defined: true, power: virt.PowerOff}
 	noGuest, waits, goes := &peer.Arrival{}, &peer.Arrival{Defined: true}, &peer.Arrival{Defined: true, Running: true}
+	went := &peer.Arrival{Defined: true, Off: true}
 	for _, c := range []struct {
 		wanted cluster.Power
 		here   sighting
@@ -272,6 +273,10 @@ func TestJudge(t *testing.T) {
 		{cluster.WantOn, off, nil, unclear},
 		{cluster.WantOn, gone, goes, arrived},
 		{cluster.WantOn, off, goes, arrived},
+		{cluster.WantOn, gone, went, arrived},
+		{cluster.WantOn, off, went, arrived},
+		{cluster.WantOn, paused, went, stayed},
+		{cluster.WantOn, runs, went, stayed},
 		{cluster.WantOn, paused, goes, arrived},
 		{cluster.WantOn, paused, waits, stayed},
 		{cluster.WantOn, gone, waits, stayed},
