@@ -40,7 +40,7 @@ func (s *State) advanceOperation(o *AdvanceOperation) ([]string, *Error) {
 	if !ok {
 		return nil, missingInstance(o.ID)
 	}
-	if old.Op == nil || old.Op.ID != o.Operation || old.Op.Step != o.Step || old.Executor() != o.Node {
+	if old.Op == nil || old.Op.ID != o.Operation || old.Op.Step != o.Step || !old.mayAdvance(o) {
 		return nil, nil // late: somebody else went on
 	}
 	in := old.Clone()
@@ -61,6 +61,15 @@ func (s *State) advanceOperation(o *AdvanceOperation) ([]string, *Error) {
 	}
 	s.saveInstance(in)
 	return []string{string(in.ID)}, nil
+}
+
+// mayAdvance tells whether a node may say how a step went. Of a live migration the destination, too, may say that the guest
+// has arrived, because a source that dies at that moment never will.
+func (i *Instance) mayAdvance(o *AdvanceOperation) bool {
+	if i.Executor() == o.Node {
+		return true
+	}
+	return i.Op.Step == StepMigrating && i.Op.Move.To == o.Node && o.Done
 }
 
 // percent is how much of what is known to be sent was sent.

@@ -93,7 +93,7 @@ type BeginCapture struct {
 }
 
 // AdvanceOperation says how a step went. It is ignored unless the operation is at that step and the node is the one that
-// carries it out.
+// carries it out, or the destination of a live migration, which may say that the guest has arrived.
 type AdvanceOperation struct {
 	Node      NodeID        `json:"node"`
 	ID        InstanceID    `json:"id"`

@@ -73,10 +73,11 @@ type Loop struct {
 	busy
 
 	// Owned by Run.
-	works   map[workKey]*work
-	running map[cluster.OperationStep]int
-	done    chan workKey
-	workers sync.WaitGroup
+	arrivals arrivals
+	works    map[workKey]*work
+	running  map[cluster.OperationStep]int
+	done     chan workKey
+	workers  sync.WaitGroup
 }
 
 // workKey names what one worker does.
@@ -98,6 +99,7 @@ func (l *Loop) Run(ctx context.Context) {
 	for {
 		view, changed := l.Cluster.Latest()
 		l.pass(ctx, view)
+		l.greet(ctx, view)
 		timer := time.NewTimer(lookEvery)
 		select {
 		case <-changed:
