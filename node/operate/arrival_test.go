@@ -43,6 +43,7 @@ func TestArrivals_TheDestinationSpeaksForASourceThatCannot(t *testing.T) {
 		if over := a.look(now.Add(2*arrivedFor), n1, view, here); len(over) > 0 {
 			t.Error("the source spoke as the destination")
 		}
+		a = arrivals{}
 		a.look(now, n2, view, here)
 		over := a.look(now.Add(arrivedFor), n2, view, here)
 		if len(over) != 1 {
