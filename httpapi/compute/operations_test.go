@@ -50,6 +50,7 @@ func (l *lab) obey(id cluster.InstanceID) {
 func (l *lab) carryOn(id cluster.InstanceID, to *cluster.Node) {
 	l.t.Helper()
 	for range 10 {
+		l.clearAway(id)
 		in := l.instance(id)
 		if in.Op == nil || in.Op.Step == cluster.StepWaiting {
 			return
@@ -67,6 +68,16 @@ func (l *lab) carryOn(id cluster.InstanceID, to *cluster.Node) {
 		}
 	}
 	l.t.Fatalf("operation of %s does not end: %+v", id, l.instance(id).Op)
+}
+
+// clearAway makes every node remove what it may remove of a server. Until then the server waits: it might run there.
+func (l *lab) clearAway(id cluster.InstanceID) {
+	l.t.Helper()
+	for n := range l.Local().Nodes() {
+		if t, ok := l.Local().Tombstone(n.ID, id); ok {
+			l.Must(&cluster.ReportInstances{Node: n.ID, Reports: []cluster.InstanceReport{{ID: id, Epoch: t.Epoch, Gone: true}}})
+		}
+	}
 }
 
 // fill gives an image that is being made its bytes.
