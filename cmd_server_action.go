@@ -113,8 +113,31 @@ func (c *cloud) failure(ctx context.Context, s *gophercloud.ServiceClient, serve
 	if last.Message == "" {
 		return nil
 	}
-	return fmt.Errorf("the %s of server %s failed: %s", last.Action, server.Name, oneLine(last.Message))
+	return fmt.Errorf("the %s of server %s failed: %s", last.Action, server.Name, why(ctx, s, server.ID, last))
 }
+
+// why is what the last step of a failed action said.
+func why(ctx context.Context, s *gophercloud.ServiceClient, server string, a instanceactions.InstanceAction) string {
+	var body struct {
+		Action struct {
+			Events []struct {
+				Details string `json:"details"`
+			} `json:"events"`
+		} `json:"instanceAction"`
+	}
+	with := *s
+	with.Microversion = detailsVersion
+	_, err := with.Get(ctx, with.ServiceURL("servers", server, "os-instance-actions", a.RequestID), &body, nil)
+	for _, e := range slices.Backward(body.Action.Events) {
+		if err == nil && e.Details != "" {
+			return oneLine(e.Details)
+		}
+	}
+	return oneLine(a.Message)
+}
+
+// detailsVersion is the microversion in which events say more than that they failed.
+const detailsVersion = "2.84"
 
 // actOn asks for an action that the library has no options for.
 func actOn(ctx context.Context, s *gophercloud.ServiceClient, id string, body map[string]any) error {
