@@ -128,3 +128,23 @@ func TestLoop_LeavesADomainToItsOperation(t *testing.T) {
 		}
 	})
 }
+
+// The daemon dies and comes back, and has not looked for any image since. What is asked of a running guest then must be done all
+// the same: its domain is told of the change, which takes its images.
+func TestLoop_ChangesAGuestAfterARestart(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.create(one, here)
+		w.settle(5 * time.Second)
+		w.stop()
+		w.images.mu.Lock()
+		w.images.empty = true
+		w.images.mu.Unlock()
+		w.must(&cluster.SetPower{ID: one, Request: "req-2", Action: "suspend"})
+		w.start("boot-1", "boot-1")
+		w.settle(30 * time.Second)
+		w.expects("suspend", cluster.VMSuspended, virt.PowerOff)
+		if w.images.fetches != 1 {
+			t.Errorf("%d images were looked for", w.images.fetches)
+		}
+	})
+}

@@ -285,6 +285,12 @@ func (l *Loop) dispatch(ctx context.Context, view *cluster.View, id cluster.Inst
 		}
 		l.Log.Debug("left as it is", "instance", id, "why", first.Why)
 		return
+	case virt.ActionRefresh:
+		// A domain is described with its images, and a daemon that was started anew has not looked for them yet.
+		if in != nil && !l.ready(in) {
+			l.start(ctx, job{loop: l, in: in, view: view, prepare: true})
+			return
+		}
 	case virt.ActionStop:
 		if first.Stop == virt.Shutdown && !l.remember(id).asked.IsZero() {
 			return // the guest was asked and has its time
