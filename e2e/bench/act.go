@@ -57,7 +57,7 @@ func (t *theater) acted(ctx context.Context, id string, body map[string]any, sta
 	return time.Since(start), err
 }
 
-// cast makes a server, which boots, and gives it with its node.
+// cast makes a server, which begins to boot, and gives it with its node.
 func (t *theater) cast(ctx context.Context, flavor string) (played, *cloud.Node, error) {
 	s := *t.scene
 	if flavor != "" {
@@ -72,11 +72,19 @@ func (t *theater) cast(ctx context.Context, flavor string) (played, *cloud.Node,
 		return v, nil, err
 	}
 	n, err := t.node(v.Host)
-	if err != nil {
-		return v, nil, err
-	}
-	_, err = awaitBoot(ctx, n, v.ID, "")
 	return v, n, err
+}
+
+// cut stops a server without waiting for its guest, whose power is cut by hand when it was asked to shut down.
+func (t *theater) cut(ctx context.Context, n *cloud.Node, id string) error {
+	if err := t.act(ctx, id, map[string]any{"os-stop": nil}); err != nil {
+		return err
+	}
+	if _, err := n.Host.Run(ctx, "virsh", "destroy", id); err != nil {
+		return err
+	}
+	_, err := t.settled(ctx, id, "SHUTOFF")
+	return err
 }
 
 // node finds a host by its name.

@@ -17,9 +17,6 @@ const (
 	minCopyPercent   = 80
 	maxBytesPerDatum = 1.1 // bytes on the link for each byte of data: packets and encryption take a few per cent
 
-	// linkRate is the speed of the link between the hosts, in the notation of tc(8).
-	linkRate = "1gbit"
-
 	// A server that is copied has a root disk with some data, far apart, and a second disk, raw, with a little.
 	copyDiskGiB      = 4
 	copyEphemeralGiB = 2
@@ -45,7 +42,7 @@ func measureCopy(ctx context.Context, b *bench) error {
 			return err
 		}
 		for _, n := range t.cloud.Nodes {
-			if _, err := n.Host.Run(ctx, "tc", "qdisc", "add", "dev", "eth0", "root", "tbf", "rate", linkRate, "burst", "1mb", "latency", "50ms"); err != nil {
+			if _, err := n.Host.Run(ctx, "tc", "qdisc", "add", "dev", "eth0", "root", "tbf", "rate", b.link, "burst", "1mb", "latency", "50ms"); err != nil {
 				return err
 			}
 		}
@@ -63,7 +60,7 @@ func (t *theater) castSparse(ctx context.Context) (v played, err error) {
 	if err != nil {
 		return v, err
 	}
-	if _, err := t.acted(ctx, v.ID, map[string]any{"os-stop": nil}, "SHUTOFF"); err != nil {
+	if err := t.cut(ctx, n, v.ID); err != nil {
 		return v, err
 	}
 	return v, errors.Join(
@@ -77,13 +74,17 @@ func (b *bench) copy(ctx context.Context, t *theater, v played) error {
 	if err != nil {
 		return err
 	}
-	var share, rate, plain, bytes []float64
+	var share, rate, plain, file, bytes, cpu []float64
 	for run := range b.runs + 1 {
 		one, err := t.moveCold(ctx, v.ID)
 		if err != nil {
 			return err
 		}
-		link, err := t.stream(ctx, one.from, one.to, one.bytes)
+		link, err := t.stream(ctx, one.from, one.to, one.bytes, "")
+		if err != nil {
+			return err
+		}
+		toFile, err := t.stream(ctx, one.from, one.to, one.bytes, filepath.Join(one.to.Host.DataDir(), "stream"))
 		if err != nil {
 			return err
 		}
@@ -92,17 +93,20 @@ func (b *bench) copy(ctx context.Context, t *theater, v played) error {
 		}
 		mine := float64(one.data) / one.took.Seconds()
 		share, bytes = append(share, 100*mine/link), append(bytes, float64(one.bytes)/float64(one.data))
-		rate, plain = append(rate, mine/(1<<20)), append(plain, link/(1<<20))
+		rate, plain, file = append(rate, mine/(1<<20)), append(plain, link/(1<<20)), append(file, toFile/(1<<20))
+		cpu = append(cpu, one.cpu.Seconds()*(1<<30)/float64(one.data))
 	}
 	during := w.stop()
 	name := func(what string) string {
-		return fmt.Sprintf("cold migration of %d MiB in disks of %d GiB over %s/s, %s", copyDataMiB, copyDiskGiB+copyEphemeralGiB, linkRate, what)
+		return fmt.Sprintf("cold migration of %d MiB in disks of %d GiB over %s/s, %s", copyDataMiB, copyDiskGiB+copyEphemeralGiB, b.link, what)
 	}
 	b.add(
 		figure{Name: name("rate to that of plain TCP"), Unit: "%", Values: share, Limit: minCopyPercent, AtLeast: true, During: during},
 		figure{Name: name("bytes on the link for each of data"), Values: bytes, Limit: maxBytesPerDatum, During: during},
 		figure{Name: name("rate"), Unit: "MiB/s", Values: rate, During: during},
 		figure{Name: name("plain TCP"), Unit: "MiB/s", Values: plain, During: during},
+		figure{Name: name("plain TCP into a file that is synced"), Unit: "MiB/s", Values: file, During: during},
+		figure{Name: name("processor time of both nodes for 1 GiB"), Unit: "s", Values: cpu, During: during},
 	)
 	return nil
 }
@@ -113,6 +117,7 @@ type coldMove struct {
 	data     int64         // bytes of data on the disks
 	bytes    int64         // that came over the link
 	took     time.Duration // from the first of them until the last disk was safe
+	cpu      time.Duration // processor time of both nodes
 }
 
 // moveCold migrates a server that is off to the other host, and confirms it.
@@ -133,6 +138,10 @@ func (t *theater) moveCold(ctx context.Context, id string) (m coldMove, err erro
 	if err != nil {
 		return m, err
 	}
+	used, err := t.cpu()
+	if err != nil {
+		return m, err
+	}
 	if err := t.act(ctx, id, map[string]any{"migrate": map[string]any{"host": nil}}); err != nil {
 		return m, err
 	}
@@ -148,6 +157,11 @@ func (t *theater) moveCold(ctx context.Context, id string) (m coldMove, err erro
 		return m, err
 	}
 	m.bytes = after - before
+	m.cpu, err = t.cpu()
+	if err != nil {
+		return m, err
+	}
+	m.cpu -= used
 	all, err := m.to.Daemon.Log()
 	if err != nil {
 		return m, err
@@ -162,6 +176,18 @@ func (t *theater) moveCold(ctx context.Context, id string) (m coldMove, err erro
 	}
 	_, err = t.settled(ctx, id, "SHUTOFF")
 	return m, err
+}
+
+// cpu is how much processor time the nodes have used.
+func (t *theater) cpu() (all time.Duration, err error) {
+	for _, n := range t.cloud.Nodes {
+		used, err := cpuOf(n.Daemon.PID())
+		if err != nil {
+			return 0, err
+		}
+		all += used
+	}
+	return all, nil
 }
 
 // awaitBytes waits until a host has received so many bytes in its life, and says when.

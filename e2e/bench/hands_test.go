@@ -75,7 +75,9 @@ func TestStreams_SendAndReceive(t *testing.T) {
 	}
 	var out strings.Builder
 	received := make(chan error, 1)
-	go func() { received <- streams(t.Context(), []string{"receive", address}, &out) }()
+	go func() {
+		received <- streams(t.Context(), []string{"receive", address, filepath.Join(t.TempDir(), "sink")}, &out)
+	}()
 	if err := streams(t.Context(), []string{"send", address, "3000000"}, nil); err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,7 @@ type options struct {
 	json     string // where the figures go for machines; "": nowhere
 	profiles string // where CPU profiles of the nodes go; "": nowhere
 	only     string
+	link     string // the speed of the link that cold migrations go over, in the notation of tc(8)
 	runs     int
 	creates  int
 }
@@ -52,6 +53,7 @@ func command(ctx context.Context, args []string) error {
 	flags.StringVar(&o.json, "json", "", "file for the figures as JSON")
 	flags.StringVar(&o.profiles, "profiles", "", "directory for CPU profiles of the nodes under load")
 	flags.StringVar(&o.only, "only", "", "figures to measure, separated by commas: "+strings.Join(names(), ", ")+" (default: all)")
+	flags.StringVar(&o.link, "link", "1gbit", "speed of the link that cold migrations go over, as tc(8) writes it")
 	flags.IntVar(&o.runs, "runs", 5, "runs of each figure")
 	flags.IntVar(&o.creates, "creates", 1000, "creates in one run")
 	if err := flags.Parse(args); err != nil {

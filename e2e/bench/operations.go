@@ -36,30 +36,39 @@ func measureOperations(ctx context.Context, b *bench) error {
 		if err != nil {
 			return err
 		}
-		w, err := startWatch(b.dir, nil)
-		if err != nil {
-			return errors.Join(err, d.hands.close())
-		}
-		shares := map[string][]float64{}
-		whole, byHand := map[string][]float64{}, map[string][]float64{}
-		for run := range b.runs {
-			for _, deed := range d.deeds() {
-				ours, theirs, err := d.perform(ctx, deed, run%2 == 0)
-				if err != nil {
-					return errors.Join(fmt.Errorf("%s: %w", deed.name, err), d.hands.close())
-				}
-				shares[deed.name] = append(shares[deed.name], millis(ours-theirs))
-				whole[deed.name] = append(whole[deed.name], millis(ours))
-				byHand[deed.name] = append(byHand[deed.name], millis(theirs))
+		for _, act := range d.acts() {
+			if err = b.perform(ctx, d, act); err != nil {
+				break
 			}
 		}
-		during := w.stop()
-		for _, deed := range d.deeds() {
-			b.note("%s: %s ms, by hand %s ms", deed.name, number(median(whole[deed.name])), number(median(byHand[deed.name])))
-			b.add(figure{Name: deed.name + ", longer than by hand", Unit: "ms", Values: shares[deed.name], Limit: maxShareMillis, During: during})
-		}
-		return d.hands.close()
+		return errors.Join(err, d.hands.close())
 	})
+}
+
+// perform measures the operations of one act. What was measured before an error counts.
+func (b *bench) perform(ctx context.Context, d *duet, act []deed) error {
+	w, err := startWatch(b.dir, nil)
+	if err != nil {
+		return err
+	}
+	shares, whole, byHand := make([][]float64, len(act)), make([][]float64, len(act)), make([][]float64, len(act))
+	for run := 0; run < b.runs && err == nil; run++ {
+		for i, one := range act {
+			var ours, theirs time.Duration
+			if ours, theirs, err = d.perform(ctx, one, run%2 == 0); err != nil {
+				err = fmt.Errorf("%s: %w", one.name, err)
+				break
+			}
+			shares[i] = append(shares[i], millis(ours-theirs))
+			whole[i], byHand[i] = append(whole[i], millis(ours)), append(byHand[i], millis(theirs))
+		}
+	}
+	during := w.stop()
+	for i, one := range act {
+		b.note("%s: %s ms, by hand %s ms", one.name, number(median(whole[i])), number(median(byHand[i])))
+		b.add(figure{Name: one.name + ", longer than by hand", Unit: "ms", Values: shares[i], Limit: maxShareMillis, During: during})
+	}
+	return err
 }
 
 // duet is a server and its twin, which do the same.
@@ -74,36 +83,27 @@ type duet struct {
 }
 
 func newDuet(ctx context.Context, t *theater) (_ *duet, err error) {
-	d := &duet{theater: t}
+	d := &duet{theater: t, anew: true}
 	if d.server, d.node, err = t.cast(ctx, ""); err != nil {
-		return nil, err
-	}
-	if _, err := t.acted(ctx, d.server.ID, map[string]any{"os-stop": nil}, "SHUTOFF"); err != nil {
 		return nil, err
 	}
 	if d.hands, err = newHands(d.node.Host); err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.hands.close())
+		}
+	}()
 	if d.twin, err = newTwin(ctx, d.node, d.hands, d.server.ID); err != nil {
-		return nil, errors.Join(err, d.hands.close())
+		return nil, err
 	}
-	c, err := heard(d.node, d.server.ID)
-	if err != nil {
-		return nil, errors.Join(err, d.hands.close())
-	}
-	d.boots, d.anew = [2]string{c.ID, c.ID}, true // the twin's console is a copy
 	order := fmt.Sprintf(backupOrder, filepath.Join(d.twin.dir(), backupFile))
-	err = d.twin.write(filepath.Join(d.twin.dir(), orderFile), []byte(order))
-	if err == nil {
-		_, _, err = d.hands.do(ctx, "start", d.twin.name)
+	if err := d.twin.write(filepath.Join(d.twin.dir(), orderFile), []byte(order)); err != nil {
+		return nil, err
 	}
-	if err == nil {
-		_, err = t.acted(ctx, d.server.ID, map[string]any{"os-start": nil}, "ACTIVE")
-	}
-	if err != nil {
-		return nil, errors.Join(err, d.hands.close())
-	}
-	return d, nil
+	_, _, err = d.hands.do(ctx, "start", d.twin.name)
+	return d, err
 }
 
 // deed is one operation in both ways.
@@ -116,8 +116,8 @@ type deed struct {
 	after  func(ctx context.Context) error // nil: nothing is left to do
 }
 
-// deeds are in an order in which each leaves what the next one needs.
-func (d *duet) deeds() []deed {
+// acts are groups of operations; in each, one leaves what the next one needs, and the last what the first one does.
+func (d *duet) acts() [][]deed {
 	name := d.twin.name
 	act := func(body map[string]any, status string) func(context.Context) (time.Duration, error) {
 		return func(ctx context.Context) (time.Duration, error) { return d.acted(ctx, d.server.ID, body, status) }
@@ -125,21 +125,23 @@ func (d *duet) deeds() []deed {
 	hand := func(commands ...[]string) func(context.Context) error {
 		return func(ctx context.Context) error { return d.hands.all(ctx, commands...) }
 	}
-	return []deed{
+	return [][]deed{{
+		{name: "pause", ours: act(map[string]any{"pause": nil}, "PAUSED"), byHand: hand([]string{"suspend", name})},
+		{name: "unpause", ours: act(map[string]any{"unpause": nil}, "ACTIVE"), byHand: hand([]string{"resume", name})},
+		{name: "suspend", ours: act(map[string]any{"suspend": nil}, "SUSPENDED"), byHand: hand([]string{"managedsave", name, "--running"})},
+		{name: "resume", ours: act(map[string]any{"resume": nil}, "ACTIVE"), byHand: hand([]string{"start", name})},
+		{name: "snapshot, until the copy begins", ours: d.snapshot, after: d.endBackup,
+			byHand: hand([]string{"backup-begin", name, filepath.Join(d.twin.dir(), orderFile)})},
+	}, {
+		{name: "reboot, hard", boots: true, ours: act(map[string]any{"reboot": map[string]any{"type": "HARD"}}, "ACTIVE"),
+			byHand: hand([]string{"destroy", name}, []string{"define", d.twin.xml}, []string{"start", name})},
+		{name: "rebuild", boots: true, ours: act(map[string]any{"rebuild": map[string]any{"imageRef": d.scene.image}}, "ACTIVE"), byHand: d.rebuildByHand},
+	}, {
 		{name: "stop", booted: true, ours: act(map[string]any{"os-stop": nil}, "SHUTOFF"), byHand: func(ctx context.Context) error {
 			return errors.Join(d.hands.all(ctx, []string{"shutdown", name, "--mode", "acpi"}), d.hands.until(ctx, name, "shut off"))
 		}},
 		{name: "start", boots: true, ours: act(map[string]any{"os-start": nil}, "ACTIVE"), byHand: hand([]string{"start", name})},
-		{name: "pause", booted: true, ours: act(map[string]any{"pause": nil}, "PAUSED"), byHand: hand([]string{"suspend", name})},
-		{name: "unpause", ours: act(map[string]any{"unpause": nil}, "ACTIVE"), byHand: hand([]string{"resume", name})},
-		{name: "suspend", ours: act(map[string]any{"suspend": nil}, "SUSPENDED"), byHand: hand([]string{"managedsave", name, "--running"})},
-		{name: "resume", ours: act(map[string]any{"resume": nil}, "ACTIVE"), byHand: hand([]string{"start", name})},
-		{name: "reboot, hard", boots: true, ours: act(map[string]any{"reboot": map[string]any{"type": "HARD"}}, "ACTIVE"),
-			byHand: hand([]string{"destroy", name}, []string{"define", d.twin.xml}, []string{"start", name})},
-		{name: "rebuild", boots: true, ours: act(map[string]any{"rebuild": map[string]any{"imageRef": d.scene.image}}, "ACTIVE"), byHand: d.rebuildByHand},
-		{name: "snapshot, until the copy begins", booted: true, ours: d.snapshot, after: d.endBackup,
-			byHand: hand([]string{"backup-begin", name, filepath.Join(d.twin.dir(), orderFile)})},
-	}
+	}}
 }
 
 // perform does one operation in both ways, ours first or last.
@@ -149,7 +151,11 @@ func (d *duet) perform(ctx context.Context, one deed, first bool) (ours, theirs 
 			return 0, 0, err
 		}
 	}
-	d.anew = d.anew || one.boots
+	if one.boots {
+		if err := d.noteBoots(); err != nil {
+			return 0, 0, err
+		}
+	}
 	for turn := range 2 {
 		if (turn == 0) == first {
 			ours, err = one.ours(ctx)
@@ -179,6 +185,19 @@ func (d *duet) awaitBoots(ctx context.Context) (err error) {
 		}
 	}
 	d.anew = false
+	return nil
+}
+
+// noteBoots takes note of the boots that are about to end.
+func (d *duet) noteBoots() error {
+	d.anew = true
+	for i, id := range []string{d.server.ID, d.twin.id} {
+		c, err := heard(d.node, id)
+		if err != nil {
+			return err
+		}
+		d.boots[i] = c.Last().ID
+	}
 	return nil
 }
 

@@ -47,20 +47,16 @@ func (t *theater) castFull(ctx context.Context) (v played, n *cloud.Node, x *han
 	if v, n, err = t.cast(ctx, flavor); err != nil {
 		return v, n, nil, err
 	}
-	if _, err := t.acted(ctx, v.ID, map[string]any{"os-stop": nil}, "SHUTOFF"); err != nil {
+	if err := t.cut(ctx, n, v.ID); err != nil {
 		return v, n, nil, err
 	}
 	if err := fill(ctx, n, v.ID, "root", "qcow2", fillBeginsMiB, stillDiskMiB); err != nil {
 		return v, n, nil, err
 	}
-	before, err := heard(n, v.ID)
-	if err != nil {
-		return v, n, nil, err
-	}
 	if _, err := t.acted(ctx, v.ID, map[string]any{"os-start": nil}, "ACTIVE"); err != nil {
 		return v, n, nil, err
 	}
-	if _, err := awaitBoot(ctx, n, v.ID, before.ID); err != nil {
+	if _, err := awaitBoot(ctx, n, v.ID, ""); err != nil {
 		return v, n, nil, err
 	}
 	x, err = newHands(n.Host)

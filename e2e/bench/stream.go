@@ -22,8 +22,9 @@ const (
 	streamTimeout = 2 * time.Minute
 )
 
-// stream sends bytes from a host to another over one plain TCP connection, and gives how many came in a second.
-func (t *theater) stream(ctx context.Context, from, to *cloud.Node, bytes int64) (perSecond float64, err error) {
+// stream sends bytes from a host to another over one plain TCP connection, and gives how many came in a second. They go to nowhere, or to a
+// file on the disk of the other host, where they must be safe.
+func (t *theater) stream(ctx context.Context, from, to *cloud.Node, bytes int64, file string) (perSecond float64, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return 0, err
@@ -35,7 +36,7 @@ func (t *theater) stream(ctx context.Context, from, to *cloud.Node, bytes int64)
 	if err != nil {
 		return 0, err
 	}
-	said, err := to.Host.Run(ctx, self, streamVerb, "receive", address)
+	said, err := to.Host.Run(ctx, self, streamVerb, "receive", address, file)
 	if err := errors.Join(err, source.Stop(time.Second)); err != nil {
 		return 0, err
 	}
@@ -43,7 +44,7 @@ func (t *theater) stream(ctx context.Context, from, to *cloud.Node, bytes int64)
 }
 
 // streams is the program inside a host. "send" waits for one connection and sends so many zeros; "receive" connects and prints how many
-// came in a second.
+// came in a second; its last argument names a file for them, "": they go to nowhere.
 func streams(ctx context.Context, args []string, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, streamTimeout)
 	defer cancel()
@@ -54,8 +55,8 @@ func streams(ctx context.Context, args []string, out io.Writer) error {
 			return fmt.Errorf("send bytes: %w", err)
 		}
 		return sendZeros(ctx, args[1], n)
-	case len(args) == 2 && args[0] == "receive":
-		rate, err := receiveAll(ctx, args[1])
+	case len(args) == 3 && args[0] == "receive":
+		rate, err := receiveAll(ctx, args[1], args[2])
 		if err == nil {
 			_, err = fmt.Fprintln(out, rate)
 		}
@@ -83,8 +84,8 @@ func sendZeros(ctx context.Context, address string, n int64) error {
 	return errors.Join(err, conn.Close())
 }
 
-// receiveAll gives the bytes a second from the first to the last.
-func receiveAll(ctx context.Context, address string) (float64, error) {
+// receiveAll gives the bytes a second from the first until the last is where it belongs.
+func receiveAll(ctx context.Context, address, file string) (float64, error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 	for err != nil { // the other end is being started
 		if err := sleep(ctx, linkPoll); err != nil {
@@ -93,9 +94,19 @@ func receiveAll(ctx context.Context, address string) (float64, error) {
 		conn, err = (&net.Dialer{}).DialContext(ctx, "tcp", address)
 	}
 	defer conn.Close()
+	sink, settle := io.Discard, func() error { return nil }
+	if file != "" {
+		f, err := os.Create(file)
+		if err != nil {
+			return 0, err
+		}
+		defer os.Remove(file)
+		sink, settle = f, func() error { return errors.Join(f.Sync(), f.Close()) }
+	}
 	start := time.Now()
 	// Without the types around them, reader and writer would move the bytes in their own way.
-	n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{conn}, make([]byte, streamBuffer))
+	n, err := io.CopyBuffer(struct{ io.Writer }{sink}, struct{ io.Reader }{conn}, make([]byte, streamBuffer))
+	err = errors.Join(err, settle())
 	if n == 0 {
 		err = errors.Join(err, io.ErrUnexpectedEOF)
 	}

@@ -39,7 +39,7 @@ var (
 	tapName         = regexp.MustCompile(`(<target dev='tap)[0-9a-f-]{11}`)
 )
 
-// newTwin copies the domain of a server that is off.
+// newTwin copies the domain of a server, with an empty disk on the same image.
 func newTwin(ctx context.Context, n *cloud.Node, x *hands, server string) (*twin, error) {
 	text, err := n.Host.Run(ctx, "virsh", "dumpxml", "--inactive", "--security-info", server)
 	if err != nil {
@@ -52,13 +52,18 @@ func newTwin(ctx context.Context, n *cloud.Node, x *hands, server string) (*twin
 	}
 	dir := t.dir()
 	t.xml = filepath.Join(dir, "twin.xml")
-	if _, err := n.Host.Run(ctx, "cp", "-a", filepath.Join(filepath.Dir(dir), server), dir); err != nil {
+	of := filepath.Join(filepath.Dir(dir), server)
+	if _, err := n.Host.Run(ctx, "sh", "-ec", fmt.Sprintf("mkdir %s; cp %s/disk.config %s", dir, of, dir)); err != nil {
 		return nil, err
 	}
 	if err := t.write(t.xml, []byte(text)); err != nil {
 		return nil, err
 	}
-	if t.disk, err = findOverlay(ctx, n, filepath.Join(dir, "disks-*", "root")); err != nil {
+	if t.disk, err = findOverlay(ctx, n, filepath.Join(of, "disks-*", "root")); err != nil {
+		return nil, err
+	}
+	t.disk.path = strings.ReplaceAll(t.disk.path, server, t.id)
+	if err := t.renewDisk(ctx, n); err != nil {
 		return nil, err
 	}
 	_, _, err = x.do(ctx, "define", t.xml)
