@@ -41,6 +41,7 @@ func (l *Loop) pass(ctx context.Context, view *cluster.View) time.Duration {
 		d, exists := l.observed[id]
 		if exists {
 			domains = append(domains, d)
+			l.tellAtOnce(view, d, m)
 		}
 		if in, ok := view.Instance(id); ok && in.Node != "" && in.Wanted != cluster.WantDeleted {
 			w.Instances = append(w.Instances, l.desired(in, m, view, now))
@@ -296,7 +297,7 @@ func (l *Loop) dispatch(ctx context.Context, view *cluster.View, id cluster.Inst
 			return // the guest was asked and has its time
 		}
 	}
-	l.start(ctx, job{loop: l, id: id, in: in, view: view, actions: actions})
+	l.start(ctx, job{loop: l, id: id, in: in, view: view, actions: prompt(in, actions)})
 }
 
 // quarantine names a domain once.
