@@ -93,6 +93,7 @@ func (s *State) rotate(in *Instance, c *Capture) {
 	for _, i := range kept[min(len(kept), c.Rotation):] {
 		if !i.Protected {
 			s.dropImage(i)
+			s.dropSnapshotsOf(i)
 		}
 	}
 }

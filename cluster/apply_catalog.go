@@ -104,7 +104,7 @@ func checkImage(i *Image) *Error {
 		if !slices.IsSorted(d.Nodes) || len(slices.Compact(slices.Clone(d.Nodes))) != len(d.Nodes) {
 			return Errorf(Invalid, "The nodes that hold an image must be sorted and differ")
 		}
-	} else if i.Status == ImageActive || i.Status == ImageDeactivated {
+	} else if _, mapped := i.Mapping(); !mapped && (i.Status == ImageActive || i.Status == ImageDeactivated) {
 		return Errorf(Invalid, "An image without data cannot be %s", i.Status)
 	}
 	return nil

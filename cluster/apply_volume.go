@@ -31,6 +31,8 @@ func (s *State) applyVolumeOp(op Op) (ids []string, refusal *Error, known bool) 
 		ids, refusal = s.updateSnapshot(o)
 	case *DeleteVolumeSnapshot:
 		ids, refusal = s.deleteSnapshot(o)
+	case *CaptureVolumes:
+		ids, refusal = s.captureVolumes(o)
 	case *ReportVolumes:
 		ids, refusal = s.reportVolumes(o)
 	default:
@@ -72,7 +74,7 @@ func (s *State) makeVolume(asked *Volume) (*Volume, *Error) {
 	}
 	t, _ := VolumeTypeNamed(v.Type)
 	v.Traits.Encrypted, v.Traits.Multiattach = t.Encrypted, t.Multiattach || v.Traits.Multiattach
-	v.Traits.ReadOnly = false
+	v.Traits.ReadOnly, v.Traits.ModeSaid = false, false
 	v.Generation, v.Revision = 1, s.t.meta.Index
 	v.Attachments, v.Upload, v.Fault, v.Times = nil, nil, "", VolumeTimes{Created: s.t.meta.Time}
 	if err := s.checkVolumeFits(v, v.File.Node); err != nil {
@@ -263,6 +265,7 @@ func (s *State) updateVolume(o *UpdateVolume) ([]string, *Error) {
 	set(&v.Description, o.Description)
 	set(&v.Traits.Bootable, o.Bootable)
 	set(&v.Traits.ReadOnly, o.ReadOnly)
+	v.Traits.ModeSaid = v.Traits.ModeSaid || o.ReadOnly != nil
 	if o.Metadata != nil {
 		v.Metadata = maps.Clone(*o.Metadata)
 	}
@@ -346,7 +349,25 @@ func (s *State) extendVolume(o *ExtendVolume) ([]string, *Error) {
 	v.Generation++
 	v.Status = v.flow()
 	s.saveVolume(v)
+	for i := range v.Attachments {
+		if in, ok := s.t.instances.Get(v.Attachments[i].Instance); ok {
+			s.begin(in, actionExtendVolume, o.By.asked(), eventExtendVolume)
+		}
+	}
 	return []string{string(v.ID)}, nil
+}
+
+// extended ends what the instances that have a volume say of its growth.
+func (s *State) extended(v *Volume, result, details string) {
+	for i := range v.Attachments {
+		in, ok := s.t.instances.Get(v.Attachments[i].Instance)
+		if !ok {
+			continue
+		}
+		if a := s.lastAction(in.ID); a != nil && a.Kind == actionExtendVolume {
+			s.endActions(in, result, details)
+		}
+	}
 }
 
 // uploadVolume begins to make an image of a volume.

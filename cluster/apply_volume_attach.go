@@ -38,8 +38,14 @@ func (s *State) attachVolume(o *AttachVolume) ([]string, *Error) {
 	}
 	in.Generation++ // its domain gets another disk
 	s.t.meta.AttachmentCount++
-	s.saveVolume(c)
 	s.begin(in, actionAttachVolume, o.By.asked(), eventAttachVolume)
+	if in.Status.VM == VMOffloaded { // it is put together with the volume when it comes back
+		mine, _ := c.AttachmentTo(in.ID)
+		mine.State = Attached
+		c.Status = c.flow()
+		s.endActions(in, resultSuccess, "")
+	}
+	s.saveVolume(c)
 	s.saveInstance(in)
 	return []string{string(v.ID), string(a.ID)}, nil
 }
@@ -47,6 +53,8 @@ func (s *State) attachVolume(o *AttachVolume) ([]string, *Error) {
 const (
 	actionAttachVolume = "attach_volume"
 	actionDetachVolume = "detach_volume"
+	actionExtendVolume = "extend_volume"
+	eventExtendVolume  = "compute_extend_volume"
 	eventAttachVolume  = "compute_attach_volume"
 	eventDetachVolume  = "compute_detach_volume"
 )
@@ -54,7 +62,8 @@ const (
 // bindVolume gives an instance a volume, if both are fit for it. Neither is stored.
 func (s *State) bindVolume(v *Volume, in *Instance, a Attachment) (*Volume, *Error) {
 	_, twice := v.AttachmentTo(in.ID)
-	free := v.Status == VolumeAvailable || v.Status == VolumeReserved || v.Traits.Multiattach && (v.Status == VolumeInUse || v.Status == VolumeAttaching)
+	promised := v.Status == VolumeReserved || v.Status == VolumeAttaching && len(v.Attachments) == 0
+	free := v.Status == VolumeAvailable || promised || v.Traits.Multiattach && (v.Status == VolumeInUse || v.Status == VolumeAttaching)
 	have := s.volumesOf(in.ID)
 	switch {
 	case v.Project != in.Project:

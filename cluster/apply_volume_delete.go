@@ -132,6 +132,7 @@ func (s *State) removeVolumesFrom(n *Node) {
 		}
 		c.Generation++
 		s.saveSnapshot(c)
+		s.settleImage(c.For)
 	}
 }
 

@@ -37,9 +37,15 @@ func (s *State) volumeSaid(node NodeID, r *VolumeReport) {
 		v.File.SizeGiB, v.File.Progress = r.SizeGiB, 0
 		v.SizeGiB = max(v.SizeGiB, r.SizeGiB)
 		v.proceed()
+		if v.File.SizeGiB == v.SizeGiB {
+			s.extended(v, resultSuccess, "")
+		}
 	}
 	if r.Generation == v.Generation {
 		v.hear(r)
+		if v.Status == VolumeErrorExtending {
+			s.extended(v, resultError, v.Fault)
+		}
 	}
 	if v.File != old.File || v.Status != old.Status || v.Fault != old.Fault || v.Upload != old.Upload {
 		s.saveVolume(v)
@@ -83,6 +89,7 @@ func (s *State) snapshotSaid(node NodeID, r *SnapshotReport) {
 	if r.Gone {
 		if old.File.Remove {
 			s.dropSnapshot(old)
+			s.settleImage(old.For)
 		}
 		return
 	}
@@ -101,6 +108,7 @@ func (s *State) snapshotSaid(node NodeID, r *SnapshotReport) {
 		return
 	}
 	s.saveSnapshot(n)
+	s.settleImage(n.For)
 }
 
 // attachmentSaid takes in what the node of an instance says about one of its volumes.

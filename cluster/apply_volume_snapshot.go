@@ -89,6 +89,7 @@ func (s *State) updateSnapshot(o *UpdateVolumeSnapshot) ([]string, *Error) {
 		return nil, err
 	}
 	s.saveSnapshot(n)
+	s.settleImage(n.For)
 	return []string{string(n.ID)}, nil
 }
 
@@ -112,6 +113,7 @@ func (s *State) deleteSnapshot(o *DeleteVolumeSnapshot) ([]string, *Error) {
 func (s *State) endSnapshot(n *VolumeSnapshot) {
 	if n.File.Node == "" && (n.File.Format == "" || !n.Shared()) {
 		s.dropSnapshot(n)
+		s.settleImage(n.For)
 		return
 	}
 	c := n.Clone()
@@ -121,4 +123,5 @@ func (s *State) endSnapshot(n *VolumeSnapshot) {
 	c.File.Remove, c.Status, c.Fault = true, SnapshotDeleting, ""
 	c.Generation++
 	s.saveSnapshot(c)
+	s.settleImage(c.For)
 }

@@ -57,7 +57,7 @@ func (s *State) checkImageIs(id ImageID) *Error {
 	if !ok {
 		return Errorf(Invalid, "Can not find requested image")
 	}
-	if i.Status != ImageActive {
+	if i.Status != ImageActive || i.Data == nil {
 		return Errorf(Invalid, "Image %s is not active.", id)
 	}
 	return nil

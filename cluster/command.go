@@ -109,6 +109,7 @@ const (
 	KindUpdateVolumeSnapshot Kind = 109
 	KindDeleteVolumeSnapshot Kind = 110
 	KindReportVolumes        Kind = 111
+	KindCaptureVolumes       Kind = 112
 
 	// Consoles: 130 to 139.
 	KindAddConsoleToken Kind = 130

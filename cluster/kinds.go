@@ -83,6 +83,7 @@ var newOp = [...]func() Op{
 	KindUpdateVolumeSnapshot: func() Op { return new(UpdateVolumeSnapshot) },
 	KindDeleteVolumeSnapshot: func() Op { return new(DeleteVolumeSnapshot) },
 	KindReportVolumes:        func() Op { return new(ReportVolumes) },
+	KindCaptureVolumes:       func() Op { return new(CaptureVolumes) },
 }
 
 // Known tells whether this build can decode and apply commands of the kind.

@@ -34,6 +34,7 @@ type ExtendVolume struct {
 	ID      VolumeID `json:"id"`
 	SizeGiB int64    `json:"size_gib"`
 	InUse   bool     `json:"in_use,omitempty"`
+	By      By       `json:"by,omitzero"` // for the records of the instances that have it
 }
 
 // AttachVolume gives an instance a volume. Conflict when the volume is on another node than the instance. Attachment
@@ -83,6 +84,25 @@ type UpdateVolumeSnapshot struct {
 	Description *string            `json:"description,omitempty"`
 	Metadata    *map[string]string `json:"metadata,omitempty"`
 	Status      SnapshotStatus     `json:"status,omitempty"`
+}
+
+// CaptureVolumes saves an instance that boots from a volume: a snapshot of each of its volumes, and an image without data of its own
+// that names them, which is active when all of them are there. What is OpSnapshot or OpBackup. Snapshots name all volumes that the
+// instance has: Stale when it has others.
+type CaptureVolumes struct {
+	ID        InstanceID      `json:"id"`
+	By        By              `json:"by"`
+	What      OperationKind   `json:"what"`
+	Image     Image           `json:"image"` // ID, name, visibility, properties
+	Snapshots []NamedSnapshot `json:"snapshots"`
+	Backup    string          `json:"backup,omitempty"` // of OpBackup: backup_type, and how many of that type are kept
+	Rotation  int             `json:"rotation,omitempty"`
+}
+
+// NamedSnapshot is the snapshot that a volume gets.
+type NamedSnapshot struct {
+	Volume VolumeID   `json:"volume"`
+	ID     SnapshotID `json:"id"`
 }
 
 // DeleteVolumeSnapshot removes a snapshot, as DeleteVolume does a volume.
@@ -150,3 +170,4 @@ func (*CreateVolumeSnapshot) Kind() Kind { return KindCreateVolumeSnapshot }
 func (*UpdateVolumeSnapshot) Kind() Kind { return KindUpdateVolumeSnapshot }
 func (*DeleteVolumeSnapshot) Kind() Kind { return KindDeleteVolumeSnapshot }
 func (*ReportVolumes) Kind() Kind        { return KindReportVolumes }
+func (*CaptureVolumes) Kind() Kind       { return KindCaptureVolumes }

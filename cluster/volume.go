@@ -51,6 +51,7 @@ type VolumeTraits struct {
 	Zone        string `json:"zone,omitempty"` // as it was asked for
 	Bootable    bool   `json:"bootable,omitempty"`
 	ReadOnly    bool   `json:"read_only,omitempty"`
+	ModeSaid    bool   `json:"mode_said,omitempty"`   // somebody said whether it is read-only
 	Multiattach bool   `json:"multiattach,omitempty"` // several instances may have it at once
 	Encrypted   bool   `json:"encrypted,omitempty"`
 }
@@ -189,7 +190,17 @@ type VolumeSnapshot struct {
 	ImageMeta   map[string]string `json:"image_meta,omitempty"`
 	Secret      []byte            `json:"secret,omitempty"` // as the volume's
 	Fault       string            `json:"fault,omitempty"`
+	For         *SnapshotPurpose  `json:"for,omitempty"` // nil: its own
 	Times       VolumeTimes       `json:"times"`
+}
+
+// SnapshotPurpose is that a snapshot was made, with those of an instance's other volumes, for an image that names them.
+type SnapshotPurpose struct {
+	Image    ImageID    `json:"image"`
+	Instance InstanceID `json:"instance"`
+	Backup   string     `json:"backup,omitempty"`   // backup_type
+	Rotates  bool       `json:"rotates,omitempty"`  // it is a backup: of its type so many are kept as Rotation says
+	Rotation int        `json:"rotation,omitempty"` // backups to keep
 }
 
 // SnapshotFile is where a snapshot's bytes are.

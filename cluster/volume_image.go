@@ -1,6 +1,10 @@
 package cluster
 
-import "strconv"
+import (
+	"encoding/json"
+	"slices"
+	"strconv"
+)
 
 // VolumeImageMetadata is what a volume remembers of the image that it is made from, as Cinder's volume_image_metadata shows it.
 func VolumeImageMetadata(i *Image) map[string]string {
@@ -18,4 +22,55 @@ func VolumeImageMetadata(i *Image) map[string]string {
 		}
 	}
 	return m
+}
+
+// The properties by which an image names volumes and snapshots instead of having data, as Nova's clients know them.
+const (
+	propMapping    = "block_device_mapping"
+	propMappingV2  = "bdm_v2"
+	propRootDevice = "root_device_name"
+)
+
+// MappedDevice is a disk that a server made from an image gets, as the image's block_device_mapping says.
+type MappedDevice struct {
+	Source      string     `json:"source_type"`      // snapshot, volume, image or blank
+	Destination string     `json:"destination_type"` // volume
+	Snapshot    SnapshotID `json:"snapshot_id,omitempty"`
+	Volume      VolumeID   `json:"volume_id,omitempty"`
+	Image       ImageID    `json:"image_id,omitempty"`
+	SizeGiB     int64      `json:"volume_size,omitempty"`
+	Type        string     `json:"volume_type,omitempty"`
+	Boot        *int       `json:"boot_index"` // 0: it is booted from; nil: it is not
+	Device      string     `json:"device_name,omitempty"`
+	Tag         string     `json:"tag,omitempty"`
+	Delete      bool       `json:"delete_on_termination"`
+}
+
+// Mapping is what an image says of the disks of a server that is made from it, beside or instead of its data. It is false when
+// it says nothing, or nothing that a server could boot from.
+func (i *Image) Mapping() ([]MappedDevice, bool) {
+	text := i.Properties[propMapping]
+	if text == "" {
+		return nil, false
+	}
+	var all []MappedDevice
+	if json.Unmarshal([]byte(text), &all) != nil || len(all) == 0 || len(all) > maxVolumesPerInstance {
+		return nil, false
+	}
+	boots := func(d MappedDevice) bool { return d.Boot != nil && *d.Boot == 0 }
+	return all, slices.ContainsFunc(all, boots)
+}
+
+// setMapping has an image name disks.
+func setMapping(i *Image, devices []MappedDevice) {
+	text, err := json.Marshal(devices)
+	if err != nil {
+		panic("cluster: a mapping of devices cannot be encoded: " + err.Error()) // it is strings and numbers
+	}
+	i.Properties[propMapping], i.Properties[propMappingV2] = string(text), "True"
+	for _, d := range devices {
+		if d.Boot != nil {
+			i.Properties[propRootDevice] = d.Device
+		}
+	}
 }

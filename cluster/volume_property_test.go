@@ -7,7 +7,7 @@ func drawVolumeOp(t *rapid.T, v *View) Op {
 	id := pick(t, "volume", "v1", "v2", "v3", "v4")
 	instance := pick(t, "instance", InstanceID("a"), "b", "c", "d")
 	snapshot := pick(t, "snapshot", SnapshotID("s1"), "s2")
-	switch rapid.IntRange(0, 10).Draw(t, "volume op") {
+	switch rapid.IntRange(0, 11).Draw(t, "volume op") {
 	case 0, 1:
 		return drawNewVolume(t, id)
 	case 2:
@@ -24,6 +24,12 @@ func drawVolumeOp(t *rapid.T, v *View) Op {
 			Snapshot: VolumeSnapshot{ID: snapshot, Volume: VolumeID(id), Project: home, User: root}}
 	case 8:
 		return &DeleteVolumeSnapshot{ID: snapshot, Force: rapid.Bool().Draw(t, "force")}
+	case 9:
+		o := &CaptureVolumes{ID: instance, What: pick(t, "what", OpSnapshot, OpBackup), Image: Image{ID: "mapped", Name: "mapped", Visibility: Private}}
+		for vol := range v.VolumesOf(instance) {
+			o.Snapshots = append(o.Snapshots, NamedSnapshot{Volume: vol.ID, ID: SnapshotID("m-" + string(vol.ID))})
+		}
+		return o
 	}
 	return drawVolumeReport(t, v)
 }
