@@ -19,6 +19,9 @@ const Variable = "KILONOVA_FAILPOINTS"
 // ErrHit is wrapped by the errors of Hit that a test asked for.
 var ErrHit = errors.New("a failpoint was hit")
 
+// Killed stands on standard error before the name of the place that killed the process, as its last line.
+const Killed = "killed at failpoint "
+
 // waitPoll is how often a waiting Hit looks whether its file is gone.
 const waitPoll = 20 * time.Millisecond
 
@@ -54,6 +57,7 @@ func Hit(ctx context.Context, name string) error {
 	}
 	switch p.action {
 	case "kill":
+		fmt.Fprintln(os.Stderr, Killed+name)
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {} // it comes any moment
 	case "sleep":

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/node/failpoint"
 	"github.com/kilonova/kilonova/virt"
 )
 
@@ -67,7 +68,14 @@ func (j *job) run(ctx context.Context) outcome {
 	}
 	for _, a := range j.actions {
 		j.loop.Log.Info(string(a.Kind), "instance", a.ID, "epoch", a.Stamp.Epoch, "why", a.Why)
-		if err := j.do(ctx, a, &o); err != nil {
+		err := failpoint.Hit(ctx, pointBefore(a.Kind))
+		if err == nil {
+			err = j.do(ctx, a, &o)
+		}
+		if err == nil {
+			err = failpoint.Hit(ctx, pointAfter(a.Kind))
+		}
+		if err != nil {
 			o.failed, o.err = a.Kind, err
 			return o
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/node/failpoint"
 	"github.com/kilonova/kilonova/virt"
 )
 
@@ -155,7 +156,13 @@ func (o *outbox) run(ctx context.Context) {
 		}
 		cmd := cluster.Command{Time: cluster.At(time.Now()), Op: &cluster.ReportInstances{Node: o.node, Reports: reports}}
 		start := time.Now()
-		_, err := o.cluster.Propose(ctx, cmd)
+		err := failpoint.Hit(ctx, PointReport)
+		if err == nil {
+			_, err = o.cluster.Propose(ctx, cmd)
+		}
+		if err == nil {
+			err = failpoint.Hit(ctx, PointReported)
+		}
 		pause := min(reportShare*time.Since(start), maxReportPause)
 		if err != nil && ctx.Err() == nil {
 			o.log.Warn("report to the cluster", "instances", len(reports), "err", err)
