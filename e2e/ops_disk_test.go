@@ -165,17 +165,7 @@ func (s *stage) noDisks(n *cloud.Node) error {
 func (l *life) rebuild() {
 	before, was := l.told(), l.server
 	l.does("ACTIVE", "rebuild", "--image", opsImage, "--name", "renewed", l.ID)
-	var now guest.Console
-	l.eventually("the rebuilt guest counts from one", bootLimit, func() (err error) {
-		if now, err = l.hear(); err != nil {
-			return err
-		}
-		if now.ID == before.ID || now.Last().Number != 1 || now.Last().Found != 0 || !now.Ready || now.Count == 0 {
-			return fmt.Errorf("boot %+v, at %d", now.Last(), now.Count)
-		}
-		return nil
-	})
-	l.alone()
+	l.becomes(guest.Console.HasNewDisk, before)
 	if v := l.refresh(); v.ip() != was.ip() || v.Name != "renewed" || v.Addresses["lan"][0].MAC != was.Addresses["lan"][0].MAC {
 		l.t.Errorf("the server was %+v and is %+v", was, v)
 	}

@@ -118,6 +118,9 @@ func newClients(clouds, ca []byte) (*clients, error) {
 	}, nil
 }
 
+// HTTPClient is a client that trusts the cluster's CA, for what Ask is not made for. It is closed with the cluster.
+func (c *Cloud) HTTPClient() *http.Client { return c.clients.http }
+
 func (c *clients) close() { c.http.CloseIdleConnections() }
 
 // OpenStack runs the stock openstack client on the machine against one node, and returns its standard output.

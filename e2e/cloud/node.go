@@ -25,6 +25,7 @@ type Node struct {
 	Daemon  *lab.Process // nil before the first start
 	Libvirt *lab.Process
 	Flags   []string // more flags of this node's "init", "join" and "run", after those of all
+	Env     []string // more of the daemon's environment ("K=V"), from its next start on
 
 	cloud *Cloud
 	url   string // in place of the host's; for tests of this package
@@ -105,7 +106,7 @@ func (n *Node) enrolOnly(ctx context.Context, env, args []string) (string, error
 }
 
 func (n *Node) start(args []string, env ...string) (err error) {
-	n.Daemon, err = n.Host.Start("kilonova", env, append([]string{n.cloud.opts.Binary}, args...)...)
+	n.Daemon, err = n.Host.Start("kilonova", slices.Concat(n.Env, env), append([]string{n.cloud.opts.Binary}, args...)...)
 	return err
 }
 

@@ -149,3 +149,16 @@ func (c Console) BeganAnew(before Console) error {
 	}
 	return nil
 }
+
+// HasNewDisk returns an error unless the guest was started on an empty disk since it told before, and counts.
+func (c Console) HasNewDisk(before Console) error {
+	switch last := c.Last(); {
+	case len(c.Alarms) > 0:
+		return fmt.Errorf("the guest raised alarm: %s", strings.Join(c.Alarms, "; "))
+	case c.ID == before.ID || last.ID != c.ID || !c.Ready || c.Count == 0:
+		return fmt.Errorf("boot %s is at %d", c.ID, c.Count)
+	case last.Found != 0 || last.Number != 1:
+		return fmt.Errorf("the guest found boot %d and %d on its disk, which should be new", last.Number-1, last.Found)
+	}
+	return nil
+}
