@@ -47,8 +47,7 @@ func createImage(c *call, in *cluster.Instance, raw json.RawMessage) error {
 	if err := c.checkCapture(in, "createImage", body.Metadata); err != nil {
 		return err
 	}
-	res, err := c.change(&cluster.BeginCapture{ID: in.ID, By: c.by(), Operation: newOperation(), What: cluster.OpSnapshot,
-		Image: c.capturedImage(in, body.Name, "snapshot", body.Metadata)})
+	res, err := c.capture(in, &cluster.BeginCapture{What: cluster.OpSnapshot, Image: c.capturedImage(in, body.Name, "snapshot", body.Metadata)})
 	if err != nil {
 		return err
 	}
@@ -70,8 +69,7 @@ func createBackup(c *call, in *cluster.Instance, raw json.RawMessage) error {
 	}
 	image := c.capturedImage(in, body.Name, "backup", body.Metadata)
 	image.Properties["backup_type"] = body.Type
-	res, err := c.change(&cluster.BeginCapture{ID: in.ID, By: c.by(), Operation: newOperation(), What: cluster.OpBackup, Image: image,
-		Backup: body.Type, Rotation: int(body.Rotation)})
+	res, err := c.capture(in, &cluster.BeginCapture{What: cluster.OpBackup, Image: image, Backup: body.Type, Rotation: int(body.Rotation)})
 	switch {
 	case err != nil:
 		return err
@@ -86,13 +84,20 @@ func (c *call) checkCapture(in *cluster.Instance, action string, metadata map[st
 	if limit >= 0 && int64(len(metadata)) > limit {
 		return cluster.Errorf(cluster.Forbidden, "Image metadata limit exceeded")
 	}
-	if err := c.allowedIn(in, action, canCapture); err != nil {
-		return err
+	return c.allowedIn(in, action, canCapture)
+}
+
+// capture saves a server: its disk, or, when it boots from a volume, a snapshot of each of its volumes.
+func (c *call) capture(in *cluster.Instance, o *cluster.BeginCapture) (cluster.Result, error) {
+	if !in.Spec.Boot.Volume {
+		o.ID, o.By, o.Operation = in.ID, c.by(), newOperation()
+		return c.change(o)
 	}
-	if in.Spec.Image == "" {
-		return unsupported("the image of a server that boots from a volume. Take a snapshot of the volume")
+	op := &cluster.CaptureVolumes{ID: in.ID, By: c.by(), What: o.What, Image: o.Image, Backup: o.Backup, Rotation: o.Rotation}
+	for v := range c.view.VolumesOf(in.ID) {
+		op.Snapshots = append(op.Snapshots, cluster.NamedSnapshot{Volume: v.ID, ID: cluster.SnapshotID(rest.NewUUID())})
 	}
-	return nil
+	return c.change(op)
 }
 
 // sendImage tells which image is being made: where it is, or from imageIDs on its ID.

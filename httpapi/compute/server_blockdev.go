@@ -54,6 +54,9 @@ var errBootOrder = wrongDevice("Boot sequence for the instance and image/block d
 // readDevices decides which volumes the servers get, and whether they boot from one.
 func (o *order) readDevices() error {
 	devices, err := o.allDevices()
+	if err == nil {
+		devices, err = o.mappedDevices(devices)
+	}
 	if err != nil {
 		return err
 	}
@@ -123,6 +126,42 @@ func (o *order) allDevices() ([]blockDevice, error) {
 				all[i].Destination = "local"
 			}
 		}
+	}
+	return all, nil
+}
+
+// mappedDevices adds the devices that the image names, when it names volumes and snapshots instead of having data. A device of the
+// request takes the place of the image's under the same name.
+func (o *order) mappedDevices(devices []blockDevice) ([]blockDevice, error) {
+	ref := o.want.Image
+	for i := range devices {
+		if d := &devices[i]; ref == "" && d.Source == "image" && d.Destination == "local" && d.Boot != nil && *d.Boot == 0 {
+			ref = d.UUID
+		}
+	}
+	id, ok := rest.CanonicalUUID(ref)
+	image, found := o.view.Image(cluster.ImageID(id))
+	if !ok || !found || !o.seesImage(image) || image.Data != nil || image.Status != cluster.ImageActive {
+		return devices, nil // what is wrong with it is said later
+	}
+	mapped, ok := image.Mapping()
+	if !ok {
+		return devices, nil
+	}
+	all := slices.DeleteFunc(devices, func(d blockDevice) bool { return d.Source == "image" && d.Destination == "local" && d.UUID == ref })
+	o.want.Image = ""
+	for _, m := range mapped {
+		taken := func(d blockDevice) bool { return d.Device != "" && d.Device == m.Device }
+		if slices.ContainsFunc(devices, taken) {
+			continue
+		}
+		d := blockDevice{UUID: cmp.Or(string(m.Snapshot), string(m.Volume), string(m.Image)), Source: m.Source, Destination: m.Destination,
+			Size: flexInt(m.SizeGiB), Delete: flexBool(m.Delete), Device: m.Device, Tag: m.Tag, Type: m.Type}
+		if m.Boot != nil {
+			boot := flexInt(*m.Boot)
+			d.Boot = &boot
+		}
+		all = append(all, d)
 	}
 	return all, nil
 }

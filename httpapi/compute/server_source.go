@@ -60,7 +60,10 @@ func (c *call) bootImage(imageRef string) (*cluster.Image, cluster.BootSource, e
 	if !ok || !c.seesImage(image) {
 		return nil, b, errNoImage
 	}
-	if image.Status != cluster.ImageActive || image.Data == nil {
+	if image.Status == cluster.ImageActive && image.Data == nil {
+		return nil, b, bad("Image %s has no data of its own: it names volumes that new servers get.", image.ID)
+	}
+	if image.Status != cluster.ImageActive {
 		return nil, b, bad("Image %s is not active.", image.ID)
 	}
 	if !slices.Contains(bootableFormats, image.Format.Disk) {

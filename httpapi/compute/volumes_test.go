@@ -130,3 +130,40 @@ func TestCreate_FromVolumes(t *testing.T) {
 			"block_device_mapping_v2": devices}}).fails(400, says)
 	}
 }
+
+// A server boots from a volume and is saved. The image names a snapshot of the volume; a server is made of it as of any image, and boots
+// from a new volume that is a copy of the snapshot. Nova says in the reply what there is: a location, and later the image's ID.
+func TestCreateImage_OfVolumesMakesServersAgain(t *testing.T) {
+	l := newLab(t)
+	v := l.volume("demo", "local", nil)
+	yes := true
+	l.Must(&cluster.UpdateVolume{ID: v, Bootable: &yes})
+	id := string(l.create("demo", "s", object{"imageRef": "", "block_device_mapping_v2": []object{
+		{"uuid": v, "source_type": "volume", "destination_type": "volume", "boot_index": 0}}}))
+	l.settle()
+	l.boot(cluster.InstanceID(id))
+	l.settle()
+	image := l.do("demo", "2.90", "POST", "/servers/"+id+"/action", object{"createImage": object{"name": "saved"}}).want(202).text("image_id")
+	view := l.Local()
+	img, ok := view.Image(cluster.ImageID(image))
+	if !ok || img.Status != cluster.ImageSaving || img.Properties["base_image_ref"] != "" || img.Properties["bdm_v2"] != "True" {
+		t.Fatalf("got %+v", img)
+	}
+	r := &cluster.ReportVolumes{Node: l.Node.ID}
+	for n := range view.SnapshotsOf(v) {
+		r.Snapshots = append(r.Snapshots, cluster.SnapshotReport{ID: n.ID, Generation: n.Generation, Format: "qcow2"})
+	}
+	l.Must(r)
+	l.do("demo", "2.90", "POST", "/servers/"+id+"/action", object{"rebuild": object{"imageRef": image}}).fails(400, "")
+	again := l.create("demo", "t", object{"imageRef": image})
+	found := 0
+	for vol, a := range l.Local().VolumesOf(again) {
+		found++
+		if vol.Source == nil || vol.Source.Snapshot == "" || !a.Boot || vol.SizeGiB != 9 {
+			t.Errorf("volume %+v, attachment %+v", vol, a)
+		}
+	}
+	if found != 1 {
+		t.Errorf("%d volumes", found)
+	}
+}
