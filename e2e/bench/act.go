@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/kilonova/kilonova/e2e/cloud"
@@ -31,7 +32,8 @@ func (t *theater) settled(ctx context.Context, id, status string) (played, error
 	defer cancel()
 	for {
 		var shown struct{ Server played }
-		if err := t.admin.get(ctx, "/compute/v2.1/servers/"+id, &shown); err != nil {
+		err := t.admin.get(ctx, "/compute/v2.1/servers/"+id, &shown)
+		if err != nil && !strings.Contains(err.Error(), "503") { // a disk that is kept busy may hold up agreement for a while
 			return played{}, err
 		}
 		s := shown.Server
@@ -42,7 +44,7 @@ func (t *theater) settled(ctx context.Context, id, status string) (played, error
 			return s, fmt.Errorf("server %s: %s", id, s.Fault.Message)
 		}
 		if err := sleep(ctx, actPoll); err != nil {
-			return s, fmt.Errorf("wait until server %s is %s, it is %s: %w", id, status, s.Status, err)
+			return s, fmt.Errorf("wait until server %s is %s, it is %q: %w", id, status, s.Status, err)
 		}
 	}
 }
