@@ -196,4 +196,3 @@ func (l *life) lock() {
 	l.become("PAUSED")
 	l.does("ACTIVE", "unpause", l.ID)
 }
-
