@@ -44,7 +44,7 @@ func (g guestVolumes) Disks(view *cluster.View, in *cluster.Instance, node clust
 
 // hopeless tells whether a volume cannot be given to its instance, which does well without it.
 func hopeless(v *cluster.Volume, a *cluster.Attachment) bool {
-	return !a.Boot && a.State == cluster.Attaching && v.Status == cluster.VolumeError && v.File.SizeGiB == 0
+	return !a.Boot && v.Status == cluster.VolumeError && v.File.SizeGiB == 0
 }
 
 // watchGuests tells the state when the guests of this node have got the volumes that they are to get, and have let go of those that they

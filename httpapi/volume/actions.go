@@ -25,8 +25,8 @@ var actions = map[string]action{
 	"os-set_image_metadata":    (*call).setImageMetadata,
 	"os-unset_image_metadata":  (*call).unsetImageMetadata,
 	"os-show_image_metadata":   (*call).showImageMetadata,
-	"os-reserve":               moves(cluster.VolumeReserved, cluster.VolumeAvailable),
-	"os-unreserve":             moves(cluster.VolumeAvailable, cluster.VolumeReserved, cluster.VolumeAvailable),
+	"os-reserve":               moves(cluster.VolumeAttaching, cluster.VolumeAvailable),
+	"os-unreserve":             (*call).unreserve,
 	"os-begin_detaching":       (*call).beginDetaching,
 	"os-roll_detaching":        (*call).rollDetaching,
 	"os-attach":                (*call).attach,
@@ -105,7 +105,7 @@ func (c *call) extend(v *cluster.Volume, raw json.RawMessage) error {
 	if err != nil {
 		return err
 	}
-	return c.then(&cluster.ExtendVolume{ID: v.ID, SizeGiB: int64(body.Size), InUse: c.v >= 42}, http.StatusAccepted)
+	return c.then(&cluster.ExtendVolume{ID: v.ID, SizeGiB: int64(body.Size), InUse: c.v >= 42, By: c.by()}, http.StatusAccepted)
 }
 
 func (c *call) setBootable(v *cluster.Volume, raw json.RawMessage) error {
@@ -164,6 +164,14 @@ func moves(to cluster.VolumeStatus, from ...cluster.VolumeStatus) action {
 	}
 }
 
+// unreserve takes a reservation back. A volume that a server is getting by now is no longer reserved.
+func (c *call) unreserve(v *cluster.Volume, raw json.RawMessage) error {
+	if len(v.Attachments) > 0 {
+		return c.done(http.StatusAccepted)
+	}
+	return moves(cluster.VolumeAvailable, cluster.VolumeReserved, cluster.VolumeAttaching, cluster.VolumeAvailable)(c, v, raw)
+}
+
 // beginDetaching and rollDetaching are Nova's to say of itself; here a detachment is one step, so they only look.
 func (c *call) beginDetaching(v *cluster.Volume, _ json.RawMessage) error {
 	return c.then(&cluster.UpdateVolume{ID: v.ID, Status: cluster.VolumeDetaching, From: []cluster.VolumeStatus{cluster.VolumeInUse}}, http.StatusAccepted)
@@ -212,6 +220,9 @@ func (c *call) detach(v *cluster.Volume, raw json.RawMessage) error {
 	}](raw, schema.Loose(map[string]*schema.Schema{"attachment_id": schemaID}).OrNull())
 	if err != nil {
 		return err
+	}
+	if len(v.Attachments) == 0 && orEmpty(body.Attachment) == "" {
+		return c.done(http.StatusAccepted) // it is as it shall be
 	}
 	a, err := oneAttachment(v, orEmpty(body.Attachment))
 	if err != nil {

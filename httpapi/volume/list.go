@@ -140,7 +140,7 @@ func (c *call) page(items []item, q url.Values) ([]item, bool, error) {
 	if err != nil {
 		return nil, false, cluster.Errorf(cluster.NotFound, "marker [%s] could not be found.", clip(p.Marker))
 	}
-	return page, more, nil
+	return page, more || q.Get("limit") != "" && len(page) == p.Limit, nil // as Cinder: a full page has a next one, if maybe an empty one
 }
 
 func compare(key string, a, b *item) int {

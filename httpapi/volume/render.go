@@ -33,8 +33,11 @@ func (c *call) render(v *cluster.Volume, detailed bool) map[string]any {
 	} else if s != nil && s.Volume != "" {
 		out["source_volid"] = s.Volume
 	}
-	if v.Traits.ReadOnly {
-		meta := map[string]string{"readonly": "True"}
+	if v.Traits.ModeSaid {
+		meta := map[string]string{"readonly": "False"}
+		if v.Traits.ReadOnly {
+			meta["readonly"] = "True"
+		}
 		for k, x := range v.Metadata {
 			meta[k] = x
 		}

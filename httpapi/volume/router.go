@@ -44,8 +44,8 @@ func Router(c Config) http.Handler {
 	r.MethodNotAllowed(notServed)
 	r.Get("/", versions(http.StatusMultipleChoices))
 	r.Get("/v3", versions(http.StatusOK))
-	r.Get("/v3/", versions(http.StatusOK))
 	v3 := chi.NewRouter()
+	v3.Use(anyoneReads(versions(http.StatusOK)))
 	v3.Use(rest.Authenticate(c.Backend, c.Verifier, rest.NovaErrors), projectInPath)
 	v3.NotFound(notServed)
 	v3.MethodNotAllowed(notServed)
@@ -79,6 +79,19 @@ type call struct {
 var projectIDs = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
 type projectKey struct{}
+
+// anyoneReads answers for the root of a router, which needs no token.
+func anyoneReads(root http.HandlerFunc) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodGet && strings.Trim(chi.RouteContext(r.Context()).RoutePath, "/") == "" {
+				root(w, r)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}
 
 // projectInPath takes the project's ID, which older clients put before everything else, off the path.
 func projectInPath(next http.Handler) http.Handler {

@@ -68,7 +68,7 @@ func (c *call) showSnapshot() error {
 }
 
 var snapshotSchema = schema.Loose(map[string]*schema.Schema{"snapshot": schema.Loose(namedSchema(map[string]*schema.Schema{
-	"volume_id": schema.Text(1, maxText), "force": schema.Boolean().OrNull(), "metadata": schemaMetadata,
+	"volume_id": schema.Text(0, maxText).OrNull(), "force": schema.Boolean().OrNull(), "metadata": schemaMetadata,
 }), "volume_id")}, "snapshot")
 
 func (c *call) createSnapshot() error {

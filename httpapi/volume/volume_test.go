@@ -326,7 +326,7 @@ func TestBadInput_IsRefused(t *testing.T) {
 		{"PUT /volumes/ID", `{"volume": {}}`, 400}, {"POST /volumes/ID/action", `{}`, 400}, {"POST /volumes/ID/action", `{"os-nothing": {}}`, 400},
 		{"POST /volumes/ID/action", `{"os-extend": {"new_size": 1}}`, 400}, {"POST /volumes/ID/action", `{"os-retype": {}}`, 501},
 		{"POST /volumes/ID/action", `{"os-reset_status": {"status": "error"}}`, 403}, {"POST /volumes/ID/action", `{"os-force_delete": {}}`, 403},
-		{"POST /volumes/ID/action", `{"os-detach": {}}`, 400}, {"POST /volumes/ID/action", `{"os-attach": {"instance_uuid": "x"}}`, 400},
+		{"POST /volumes/ID/action", `{"os-detach": {"attachment_id": "x"}}`, 400}, {"POST /volumes/ID/action", `{"os-attach": {"instance_uuid": "x"}}`, 400},
 		{"POST /volumes/ID/action", `{"os-volume_upload_image": {"image_name": "x", "disk_format": "vmdk"}}`, 400},
 		{"POST /volumes/ID/action", `{"os-set_bootable": {"bootable": "maybe"}}`, 400},
 		{"POST /backups", `{"backup": {}}`, 501}, {"GET /backups/x", ``, 404}, {"GET /nowhere", ``, 404}, {"POST /types", `{}`, 403},
