@@ -6,7 +6,7 @@
 // a test that fails without being in the list is a fault, and so is one of the list that passes.
 //
 // "e2e/tempest/run REGEX" installs what is missing and runs it; without an expression all tests of the services that
-// Kilonova has are run. What Tempest may not expect at all (resizing, volumes, routers) is switched off in tempest.conf, as
+// Kilonova has are run. What Tempest may not expect at all (routers, backups of volumes) is switched off in tempest.conf, as
 // every cloud does, and then Tempest skips those tests itself.
 //
 // It relies on Debian's python3-tempest (scripts/deps installs it) and on a kilonova program that was built before. It needs

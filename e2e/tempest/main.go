@@ -15,7 +15,7 @@ import (
 )
 
 // everything is what is run when nothing is asked for: the tests of all services that there are.
-const everything = `^tempest\.api\.(compute|identity|image|network)\.`
+const everything = `^tempest\.api\.(compute|identity|image|network|volume)\.`
 
 //go:embed expected.txt
 var expectedText []byte

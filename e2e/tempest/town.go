@@ -92,10 +92,15 @@ func (t *town) kilonova(ctx context.Context, args ...string) (string, error) {
 	return string(out), err
 }
 
+// sharedDir is the directory that all nodes have for volumes: a test's volume is wanted wherever its servers are.
+func (t *town) sharedDir() string { return filepath.Join(t.dir, "shared") }
+
 // start runs a node in the background: "init" or "join", with what follows.
 func (t *town) start(p *peer, verb string, args ...string) error {
-	if err := os.MkdirAll(p.dir, 0o700); err != nil {
-		return err
+	for _, dir := range []string{p.dir, t.sharedDir()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
 	}
 	log, err := os.OpenFile(p.dir+".log", os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
@@ -104,7 +109,7 @@ func (t *town) start(p *peer, verb string, args ...string) error {
 	defer log.Close()
 	p.cmd = exec.Command(t.binary, append([]string{"node", verb}, append(args, "--bind", p.addr, "--name", p.name,
 		"--data-dir", p.dir, "--config", os.DevNull, "--driver", "sim", "--sim-boot-delay", "50ms",
-		"--bridge", physicalNetwork+"=br0,open", "--log-level", "warn")...)...)
+		"--bridge", physicalNetwork+"=br0,open", "--shared-dir", t.sharedDir(), "--log-level", "warn")...)...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL} // Ctrl-C is for this program alone
 	if err := p.cmd.Start(); err != nil {
