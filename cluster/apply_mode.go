@@ -157,7 +157,7 @@ func (s *State) resetInstance(o *ResetInstance) ([]string, *Error) {
 	s.endActions(in, resultError, resetByHand)
 	in.Status.Task, in.Status.Note = TaskNone, ""
 	in.Status.VM, in.Status.Fault = o.State, nil
-	in.Mode.Reclaim = 0
+	in.Mode.Reclaim, in.Mode.Error = 0, o.State == VMError
 	if in.Node == "" && o.State == VMActive {
 		in.Status.VM = VMOffloaded
 	}

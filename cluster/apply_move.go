@@ -144,6 +144,7 @@ func (s *State) placeMove(o *PlaceMove) ([]string, *Error) {
 		s.step(in, StepCopying)
 	default:
 		in.Status.Task = TaskResizeMoving
+		in.Generation++ // a report that it was off before says nothing about whether it is now
 		s.step(in, StepStopping)
 	}
 	s.saveInstance(in)

@@ -99,6 +99,8 @@ func judge(in *Instance, r *InstanceReport, now Time) verdict {
 			v.status.Note = in.Status.Note // it is of whoever carries the step out
 		}
 		v.during(in, r)
+	case in.Mode.Error:
+		// An administrator's word stands until something is asked of the instance.
 	case r.Error != "":
 		v.fail(r, now)
 	case in.as(r):

@@ -231,3 +231,19 @@ func TestDelete_HoldsTheRoomOfEverythingThatIsLeft(t *testing.T) {
 		t.Errorf("%v is left behind", r)
 	}
 }
+
+// An administrator puts a running instance in error. What its node goes on to report does not undo that; a reboot does.
+func TestReset_ToErrorStandsUntilSomethingIsAsked(t *testing.T) {
+	w := newTown(t)
+	w.active("a")
+	w.do(&ResetInstance{ID: "a", By: operator, State: VMError})
+	w.says("a", PowerRunning)
+	w.is("reported", "a", first, VMError, TaskNone, "")
+	w.do(&SetPower{ID: "a", Wanted: WantOn, Reboot: RebootHard})
+	w.says("a", PowerRunning)
+	w.is("rebooted", "a", first, VMActive, TaskNone, "")
+	w.do(&ResetInstance{ID: "a", By: operator, State: VMError})
+	w.do(&ResetInstance{ID: "a", By: operator, State: VMActive})
+	w.says("a", PowerRunning)
+	w.is("reset to active", "a", first, VMActive, TaskNone, "")
+}
