@@ -103,6 +103,18 @@ func (l *Leader) patiently(ctx context.Context, what string, f func() error) {
 	l.refused.done(what)
 }
 
+// placeInstance proposes a choice. What the state would refuse again ends in error, with the reason.
+func (l *Leader) placeInstance(ctx context.Context, in *cluster.Instance, op *cluster.PlaceInstance) error {
+	err := l.propose(ctx, op)
+	if op.Node == "" || !hopeless(err, in.Spec.Scheduling.Forced) {
+		return err
+	}
+	none := *op
+	none.Node = ""
+	none.Explanation.Node, none.Explanation.NodeName, none.Explanation.Reasons = "", "", []string{err.Error()}
+	return l.propose(ctx, &none)
+}
+
 // placeWaiting finds nodes for instances without one: those whose first choice had no room any more when they were
 // committed. Many at once share an entry of the log.
 func (l *Leader) placeWaiting(ctx context.Context, view *cluster.View) {
@@ -119,7 +131,7 @@ func (l *Leader) placeWaiting(ctx context.Context, view *cluster.View) {
 		op, release := l.Chooser.place(in)
 		group.Go(func() error {
 			defer release()
-			l.patiently(ctx, what, func() error { return l.propose(ctx, op) })
+			l.patiently(ctx, what, func() error { return l.placeInstance(ctx, in, op) })
 			return nil
 		})
 	}

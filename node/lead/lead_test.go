@@ -154,3 +154,26 @@ func TestChooser_PreparesTheSameCommandAnew(t *testing.T) {
 		release()
 	}
 }
+
+// An administrator wants an instance on a node that takes none. It ends in error with the reason, instead of waiting for the node for ever.
+func TestLead_ForcedOntoANodeThatTakesNoneEndsInError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBook(t)
+		b.apply(&cluster.SetNodeService{ID: soleNode, Service: cluster.ServiceState{Disabled: true}})
+		const id cluster.InstanceID = "11111111-1111-4111-8111-111111111111"
+		res := b.apply(&cluster.CreateInstances{
+			Request: "req-1", Project: "p1", User: "u1",
+			Spec: cluster.Spec{Flavor: cluster.Flavor{ID: "1", Name: "tiny", VCPUs: 1, MemoryMiB: 64, DiskGiB: 1},
+				Scheduling: cluster.Scheduling{Host: "n1", Forced: true}},
+			Items: []cluster.NewInstance{{ID: id, Name: "web", Hostname: "web"}},
+		})
+		if res.Err != nil {
+			t.Fatal(res.Err)
+		}
+		b.lead(time.Minute, nil)
+		in, _ := b.View().Instance(id)
+		if in.Status.VM != cluster.VMError || in.Status.Fault == nil || !strings.Contains(in.Status.Fault.Message, "takes no new instances") {
+			t.Errorf("it is %+v", in.Status)
+		}
+	})
+}
