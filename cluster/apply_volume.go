@@ -357,19 +357,6 @@ func (s *State) extendVolume(o *ExtendVolume) ([]string, *Error) {
 	return []string{string(v.ID)}, nil
 }
 
-// extended ends what the instances that have a volume say of its growth.
-func (s *State) extended(v *Volume, result, details string) {
-	for i := range v.Attachments {
-		in, ok := s.t.instances.Get(v.Attachments[i].Instance)
-		if !ok {
-			continue
-		}
-		if a := s.lastAction(in.ID); a != nil && a.Kind == actionExtendVolume {
-			s.endActions(in, result, details)
-		}
-	}
-}
-
 // uploadVolume begins to make an image of a volume.
 func (s *State) uploadVolume(o *UploadVolume) ([]string, *Error) {
 	old, ok := s.t.volumes.Get(o.ID)

@@ -157,3 +157,16 @@ func (s *State) changeDomain(in *Instance) {
 	c.Generation++
 	s.saveInstance(c)
 }
+
+// extended ends what the instances that have a volume say of its growth.
+func (s *State) extended(v *Volume, result, details string) {
+	for i := range v.Attachments {
+		in, ok := s.t.instances.Get(v.Attachments[i].Instance)
+		if !ok {
+			continue
+		}
+		if a := s.lastAction(in.ID); a != nil && a.Kind == actionExtendVolume {
+			s.endActions(in, result, details)
+		}
+	}
+}
