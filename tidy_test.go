@@ -151,8 +151,8 @@ var owners = map[string][]string{
 	"github.com/tidwall/btree":            {"cluster"},
 	"github.com/fxamacker/cbor":           {"cluster"},
 	"github.com/spf13/cobra":              {"."},
-	"github.com/coder/websocket":          {"httpapi/consoleproxy", "."}, // the proxy, and our own client of it
-	"github.com/gophercloud/gophercloud":  {".", "httpapi", "e2e"},       // a client: ours, and the tests'
+	"github.com/coder/websocket":          {"httpapi/consoleproxy", ".", "e2e"}, // the proxy, and our own clients of it
+	"github.com/gophercloud/gophercloud":  {".", "httpapi", "e2e"},              // a client: ours, and the tests'
 	"github.com/vishvananda/netlink":      {"virt", "e2e"},
 }
 

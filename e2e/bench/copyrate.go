@@ -64,9 +64,9 @@ func (t *theater) castSparse(ctx context.Context) (v played, err error) {
 		return v, err
 	}
 	return v, errors.Join(
-		fill(ctx, n, v.ID, "root", "qcow2", fillBeginsMiB, copyPieceMiB),
-		fill(ctx, n, v.ID, "root", "qcow2", fillBeginsMiB+copyBetweenMiB, copyPieceMiB),
-		fill(ctx, n, v.ID, "ephemeral", "raw", 512, copyLittleMiB))
+		fill(ctx, n, v.ID, filling{"root", "qcow2", fillBeginsMiB, copyPieceMiB}),
+		fill(ctx, n, v.ID, filling{"root", "qcow2", fillBeginsMiB + copyBetweenMiB, copyPieceMiB}),
+		fill(ctx, n, v.ID, filling{"ephemeral", "raw", 512, copyLittleMiB}))
 }
 
 func (b *bench) copy(ctx context.Context, t *theater, v played) error {

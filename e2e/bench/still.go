@@ -50,7 +50,7 @@ func (t *theater) castFull(ctx context.Context) (v played, n *cloud.Node, x *han
 	if err := t.cut(ctx, n, v.ID); err != nil {
 		return v, n, nil, err
 	}
-	if err := fill(ctx, n, v.ID, "root", "qcow2", fillBeginsMiB, stillDiskMiB); err != nil {
+	if err := fill(ctx, n, v.ID, filling{"root", "qcow2", fillBeginsMiB, stillDiskMiB}); err != nil {
 		return v, n, nil, err
 	}
 	if _, err := t.acted(ctx, v.ID, map[string]any{"os-start": nil}, "ACTIVE"); err != nil {
@@ -63,10 +63,16 @@ func (t *theater) castFull(ctx context.Context) (v played, n *cloud.Node, x *han
 	return v, n, x, err
 }
 
-// fill writes so many MiB to a disk of a server that is off.
-func fill(ctx context.Context, n *cloud.Node, server, disk, format string, atMiB, mib int) error {
-	path := filepath.Join(n.Host.DataDir(), "instances", server, "disks-*", disk)
-	_, err := n.Host.Run(ctx, "sh", "-ec", fmt.Sprintf("qemu-io -f %s -c 'write -q -P 0xa5 %dM %dM' %s", format, atMiB, mib, path))
+// filling is a stretch of a server's disk.
+type filling struct {
+	disk, format string
+	atMiB, mib   int
+}
+
+// fill writes to a disk of a server that is off.
+func fill(ctx context.Context, n *cloud.Node, server string, f filling) error {
+	path := filepath.Join(n.Host.DataDir(), "instances", server, "disks-*", f.disk)
+	_, err := n.Host.Run(ctx, "sh", "-ec", fmt.Sprintf("qemu-io -f %s -c 'write -q -P 0xa5 %dM %dM' %s", f.format, f.atMiB, f.mib, path))
 	return err
 }
 
