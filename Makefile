@@ -49,6 +49,10 @@ test: deps build ## run every test: race detector, fuzz seeds, simulation, real 
 	KILONOVA_BIN=$(CURDIR)/bin/kilonova $(PLAIN) test -trimpath -p 1 -timeout $(TIMEOUT) $(E2E) || status=1; \
 	exit $$status
 
+.PHONY: test-operations
+test-operations: deps build ## tell the long stories: every operation on real guests that count, half an hour and more (root; STORY=regex)
+	@KILONOVA_TEST_OPERATIONS=1 KILONOVA_BIN=$(CURDIR)/bin/kilonova $(PLAIN) test -trimpath -count=1 -timeout 90m ./e2e -run '$(or $(STORY),Test(Operations|Moves))' -v
+
 .PHONY: test-unit
 test-unit: ## run the tests that need neither root nor libvirt
 	@KILONOVA_TEST_UNIT=1 $(PLAIN) test -trimpath -short -timeout $(TIMEOUT) ./...

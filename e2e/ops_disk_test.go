@@ -19,7 +19,7 @@ import (
 // What is done to a guest's disk: it is saved to images while the guest runs, looked at from a rescue system, made anew, put
 // away and brought back. The guest's records tell what became of it.
 func TestOperations_Disk(t *testing.T) {
-	needHosts(t)
+	needTime(t)
 	small := buildSmall(t)
 	s := newStage(t, cloud.Options{Nodes: 2})
 	s.furnishOps(small)
