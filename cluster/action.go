@@ -32,7 +32,6 @@ type asked struct {
 // With an event, its first step begins too.
 func (s *State) begin(in *Instance, kind string, by asked, event string) {
 	s.endActions(in, resultError, "superseded by "+kind)
-	in.Mode.Error = false
 	s.t.meta.ActionCount++
 	a := &Action{
 		Instance: in.ID, Request: by.request, Kind: kind, Project: by.project, User: by.user,

@@ -84,8 +84,9 @@ func (s *State) newOperation(id OperationID, kind OperationKind, first Operation
 	return &Operation{ID: id, Number: s.t.meta.OpCount, Kind: kind, Step: first, Began: now, Stepped: now}
 }
 
-// began records the action of a transition.
+// began records the action of a transition on an instance that is being changed.
 func (s *State) began(in *Instance, t *transition, by By) {
+	in.Mode.Error = false
 	s.begin(in, t.action, asked{request: by.Request, project: by.Project, user: by.User}, t.event)
 }
 

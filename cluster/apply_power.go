@@ -97,7 +97,7 @@ func (s *State) setPower(o *SetPower) ([]string, *Error) {
 		in.Boot++
 	}
 	in.Status.Task, in.Status.Note = t.task, ""
-	s.begin(in, t.action, asked{request: o.Request, project: o.Project, user: o.User}, t.event)
+	s.began(in, t, By{Request: o.Request, Project: o.Project, User: o.User})
 	s.saveInstance(in)
 	return []string{string(in.ID)}, nil
 }
