@@ -98,7 +98,7 @@ func TestCapture_TroubleThatPasses(t *testing.T) {
 	for name, trouble := range map[string]func(w *world) (mend func()){
 		"there is no quorum":     func(w *world) func() { w.quorum(false); return func() { w.quorum(true) } },
 		"the hypervisor is down": func(w *world) func() { w.hosts[n1].sim.SetDown(true); return func() { w.hosts[n1].sim.SetDown(false) } },
-		"too few nodes":          func(w *world) func() { w.hosts[n1].vault.fail = 2; return func() {} },
+		"too few nodes":          func(w *world) func() { w.hosts[n1].vault.refuse(2); return func() {} },
 		"it fails in the middle": func(w *world) func() {
 			w.hosts[n1].sim.SetFault(sim.OpCapture, sim.Fault{Fail: 1, At: 50})
 			return func() {}

@@ -152,6 +152,13 @@ type vault struct {
 	fail     int      // as many of the next calls of Replicate find too few nodes
 }
 
+// refuse makes the next calls of Replicate find too few nodes.
+func (v *vault) refuse(times int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.fail = times
+}
+
 // Import implements ImageStore.
 func (v *vault) Import(_ context.Context, path string) (*cluster.ImageData, error) {
 	b, err := os.ReadFile(path)
