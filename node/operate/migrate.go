@@ -29,6 +29,8 @@ type Landings interface {
 }
 
 // errAborted says why a migration ended that its user did not want any more.
+//
+//lint:ignore ST1005 users read it as it is
 var errAborted = errors.New("It was aborted.")
 
 // migrate sends the running guest of an instance to its destination. Whatever happens on the way, it ends with a verdict by what
@@ -318,5 +320,6 @@ func (w *work) conclude(ctx context.Context, in *cluster.Instance, err error) er
 	if errors.Is(err, errAborted) {
 		return cancelled{err}
 	}
+	//lint:ignore ST1005 users read it as it is
 	return giveUp{fmt.Errorf("Migration of instance %s failed: %w", in.ID, err)}
 }
