@@ -201,7 +201,7 @@ func TestJoin_WithoutTheRightIsRefused(t *testing.T) {
 	})
 	refused("another cluster's token", strings.TrimSpace(foreign), "another")
 	var made struct{ ID, Token string }
-	s.must(s.Do(s.ctx, first, cloud.Request{Method: http.MethodPost, Path: "/cluster/v1/tokens", Body: map[string]string{"ttl": "10m"}}, &made, http.StatusOK))
+	s.must(s.Do(s.ctx, first, cloud.Request{Method: http.MethodPost, Path: "/cluster/v1/tokens", Body: map[string]string{"ttl": "10m"}}, &made, http.StatusCreated))
 	if list := s.kilonova(first, "node", "token", "list"); !strings.Contains(list, made.ID) {
 		t.Errorf("node token list lacks %s: %s", made.ID, list)
 	}
