@@ -92,17 +92,8 @@ var _ operate.ImageStore = captures{}
 
 // Import implements operate.ImageStore. The file passes the same examination as an upload: a guest's disk is anybody's bytes.
 func (c captures) Import(ctx context.Context, path string) (*cluster.ImageData, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
 	var virtual int64
-	blob, err := c.imageStore.Import(ctx, f, info.Size(), image.MaxBytes, func(r io.ReaderAt, size int64) error {
+	data, err := importFile(ctx, c.imageStore, path, func(r io.ReaderAt, size int64) error {
 		found, err := virtimage.Inspect(r, size)
 		if err == nil {
 			virtual, err = found.VirtualSize, virtimage.Check(virtimage.QCOW2, found)
@@ -112,5 +103,24 @@ func (c captures) Import(ctx context.Context, path string) (*cluster.ImageData, 
 	if err != nil {
 		return nil, fmt.Errorf("import %s: %w", path, err)
 	}
-	return &cluster.ImageData{Root: blob.Root, Size: blob.Size, VirtualSize: virtual, MD5: blob.MD5, SHA512: blob.SHA512}, nil
+	data.VirtualSize = virtual
+	return data, nil
+}
+
+// importFile stores a file as a blob on this node, once check has passed it. Nodes is left open.
+func importFile(ctx context.Context, s image.Store, path string, check func(r io.ReaderAt, size int64) error) (*cluster.ImageData, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	blob, err := s.Import(ctx, f, info.Size(), image.MaxBytes, check)
+	if err != nil {
+		return nil, err
+	}
+	return &cluster.ImageData{Root: blob.Root, Size: blob.Size, MD5: blob.MD5, SHA512: blob.SHA512}, nil
 }

@@ -183,24 +183,12 @@ func (v *volumes) upload(ctx context.Context, vol *cluster.Volume) error {
 
 // takeIn stores a file as a blob, on as many nodes as an image needs.
 func (p publisher) takeIn(ctx context.Context, path string) (*cluster.ImageData, error) {
-	f, err := os.Open(path)
+	data, err := importFile(ctx, p.store, path, asItIs)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	blob, err := p.store.Import(ctx, f, info.Size(), image.MaxBytes, asItIs)
-	if err != nil {
-		return nil, err
-	}
-	nodes, err := p.copies.Replicate(ctx, blob.Root)
-	if err != nil {
-		return nil, err
-	}
-	return &cluster.ImageData{Root: blob.Root, Size: blob.Size, MD5: blob.MD5, SHA512: blob.SHA512, Nodes: nodes}, nil
+	data.Nodes, err = p.copies.Replicate(ctx, data.Root)
+	return data, err
 }
 
 // asItIs takes what we made ourselves without a look.

@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"github.com/kilonova/kilonova/cluster"
-	"github.com/kilonova/kilonova/httpapi/compute/schema"
+	"github.com/kilonova/kilonova/httpapi/schema"
 )
 
 // addressActions give a server's port another address, and take one away, as clients did before 2.44.

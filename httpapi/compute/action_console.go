@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/kilonova/kilonova/cluster"
-	"github.com/kilonova/kilonova/httpapi/compute/schema"
 	"github.com/kilonova/kilonova/httpapi/rest"
+	"github.com/kilonova/kilonova/httpapi/schema"
 )
 
 // maxConsole is how much of a console log is shown at most, in bytes: Nova's MAX_CONSOLE_BYTES.

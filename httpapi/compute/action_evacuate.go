@@ -5,7 +5,7 @@ import (
 	"net/http"
 
 	"github.com/kilonova/kilonova/cluster"
-	"github.com/kilonova/kilonova/httpapi/compute/schema"
+	"github.com/kilonova/kilonova/httpapi/schema"
 )
 
 var evacuateActions = map[string]serverAction{

@@ -5,7 +5,7 @@ import (
 	"net/http"
 
 	"github.com/kilonova/kilonova/cluster"
-	"github.com/kilonova/kilonova/httpapi/compute/schema"
+	"github.com/kilonova/kilonova/httpapi/schema"
 )
 
 var lockActions = map[string]serverAction{
@@ -30,7 +30,7 @@ func lockServer(c *call, in *cluster.Instance, raw json.RawMessage) error {
 	}
 	if c.v >= 73 {
 		var err error
-		if body.Lock, err = decodeRaw[struct {
+		if body.Lock, err = schema.Into[struct {
 			Reason string `json:"locked_reason"`
 		}](raw, lockSchema.OrNull()); err != nil {
 			return err

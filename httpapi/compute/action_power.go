@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/kilonova/kilonova/cluster"
-	"github.com/kilonova/kilonova/httpapi/compute/schema"
+	"github.com/kilonova/kilonova/httpapi/schema"
 )
 
 var powerActions = map[string]serverAction{

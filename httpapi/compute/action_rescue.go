@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 
 	"github.com/kilonova/kilonova/cluster"
-	"github.com/kilonova/kilonova/httpapi/compute/schema"
+	"github.com/kilonova/kilonova/httpapi/schema"
 )
 
 var rescueActions = map[string]serverAction{

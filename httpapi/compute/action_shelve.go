@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"github.com/kilonova/kilonova/cluster"
-	"github.com/kilonova/kilonova/httpapi/compute/schema"
+	"github.com/kilonova/kilonova/httpapi/schema"
 )
 
 // shelveActions put a server away in an image, and bring it back. A shelved server leaves its node at once, as with Nova's

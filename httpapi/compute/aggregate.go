@@ -9,8 +9,8 @@ import (
 	"strconv"
 
 	"github.com/kilonova/kilonova/cluster"
-	"github.com/kilonova/kilonova/httpapi/compute/schema"
 	"github.com/kilonova/kilonova/httpapi/rest"
+	"github.com/kilonova/kilonova/httpapi/schema"
 )
 
 // aggregateUUIDs is the microversion from which on aggregates show their UUID.
@@ -229,7 +229,7 @@ func (c *call) moveHost(act string, raw json.RawMessage) error {
 	if err := c.allow("os-aggregates:"+act, admin); err != nil {
 		return err
 	}
-	body, err := decodeRaw[struct {
+	body, err := schema.Into[struct {
 		Host string `json:"host"`
 	}](raw, schemaAggregateHost)
 	if err != nil {
@@ -264,7 +264,7 @@ func (c *call) setAggregateMetadata(raw json.RawMessage) error {
 	if err := c.allow("os-aggregates:set_metadata", admin); err != nil {
 		return err
 	}
-	body, err := decodeRaw[struct {
+	body, err := schema.Into[struct {
 		Metadata map[string]*string `json:"metadata"`
 	}](raw, schemaAggregateMetadata)
 	if err != nil {

@@ -4,15 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"net/url"
 	"regexp"
 	"strings"
 
 	"github.com/go-chi/chi/v5"
 
 	"github.com/kilonova/kilonova/cluster"
-	"github.com/kilonova/kilonova/httpapi/compute/schema"
 	"github.com/kilonova/kilonova/httpapi/rest"
+	"github.com/kilonova/kilonova/httpapi/schema"
 )
 
 // call is one request on its way through a handler. It belongs to the goroutine that serves it.
@@ -155,35 +154,11 @@ func decode[T any](c *call, s *schema.Schema) (T, error) {
 	if err != nil {
 		return v, err
 	}
-	return decodeRaw[T](raw, s)
-}
-
-func decodeRaw[T any](raw json.RawMessage, s *schema.Schema) (T, error) {
-	var v T
-	tree, err := schema.Parse(raw)
-	if err != nil {
-		return v, bad("Malformed request body")
-	}
-	if wrong := s.Check(tree); wrong != nil {
-		return v, bad("%s", wrong.Body())
-	}
-	if err := json.Unmarshal(raw, &v); err != nil {
-		return v, bad("Malformed request body")
-	}
-	return v, nil
+	return schema.Into[T](raw, s)
 }
 
 // param returns a part of the path, unescaped.
-func (c *call) param(name string) string {
-	p := chi.URLParam(c.r, name)
-	if c.r.URL.RawPath == "" {
-		return p // the path needed no escapes beyond the usual, so it was split after they were undone
-	}
-	if u, err := url.PathUnescape(p); err == nil {
-		return u
-	}
-	return p
-}
+func (c *call) param(name string) string { return rest.Param(c.r, name) }
 
 // first tells whether the request cannot be the repetition of an earlier one. What the earlier one made must not be
 // held against a repetition: the state, which remembers it, answers instead.

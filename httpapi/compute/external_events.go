@@ -6,8 +6,8 @@ import (
 	"slices"
 
 	"github.com/kilonova/kilonova/cluster"
-	"github.com/kilonova/kilonova/httpapi/compute/schema"
 	"github.com/kilonova/kilonova/httpapi/rest"
+	"github.com/kilonova/kilonova/httpapi/schema"
 )
 
 // eventNames are the events that other services tell of, and the microversions since which they may.

@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"github.com/kilonova/kilonova/cluster"
-	"github.com/kilonova/kilonova/httpapi/compute/schema"
+	"github.com/kilonova/kilonova/httpapi/schema"
 )
 
 // extraSpecs are texts; numbers are kept as they were written.
@@ -179,7 +179,7 @@ func (c *call) actOnFlavor() error {
 	if err := c.allow(act.rule, admin); err != nil {
 		return err
 	}
-	body, err := decodeRaw[struct {
+	body, err := schema.Into[struct {
 		Tenant cluster.ProjectID `json:"tenant"`
 	}](raw, schema.Record(map[string]*schema.Schema{"tenant": schema.Text(1, 255)}, "tenant"))
 	if err != nil {

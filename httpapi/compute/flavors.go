@@ -10,8 +10,8 @@ import (
 	"strings"
 
 	"github.com/kilonova/kilonova/cluster"
-	"github.com/kilonova/kilonova/httpapi/compute/schema"
 	"github.com/kilonova/kilonova/httpapi/rest"
+	"github.com/kilonova/kilonova/httpapi/schema"
 )
 
 func noFlavor(id string) error { return notFound("Flavor %s could not be found.", id) }

@@ -6,8 +6,8 @@ import (
 	"strconv"
 
 	"github.com/kilonova/kilonova/cluster"
-	"github.com/kilonova/kilonova/httpapi/compute/schema"
 	"github.com/kilonova/kilonova/httpapi/rest"
+	"github.com/kilonova/kilonova/httpapi/schema"
 )
 
 // The microversions that changed server groups: soft policies, owners, and one policy with rules instead of a list.

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/kilonova/kilonova/cluster"
-	"github.com/kilonova/kilonova/httpapi/compute/schema"
 	"github.com/kilonova/kilonova/httpapi/rest"
+	"github.com/kilonova/kilonova/httpapi/schema"
 )
 
 // uuidIDs is the microversion from which nodes are known by UUIDs, as services and as hypervisors.

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/kilonova/kilonova/cluster"
-	"github.com/kilonova/kilonova/httpapi/compute/schema"
 	"github.com/kilonova/kilonova/httpapi/rest"
+	"github.com/kilonova/kilonova/httpapi/schema"
 )
 
 const (

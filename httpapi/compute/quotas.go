@@ -6,7 +6,7 @@ import (
 	"net/http"
 
 	"github.com/kilonova/kilonova/cluster"
-	"github.com/kilonova/kilonova/httpapi/compute/schema"
+	"github.com/kilonova/kilonova/httpapi/schema"
 )
 
 // quota is one member of a quota set.

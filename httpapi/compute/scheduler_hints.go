@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/kilonova/kilonova/cluster"
-	"github.com/kilonova/kilonova/httpapi/compute/schema"
+	"github.com/kilonova/kilonova/httpapi/schema"
 )
 
 // schemaHints is what os:scheduler_hints takes. Hints that no filter knows are kept and have no effect, as in Nova.

@@ -8,8 +8,8 @@ import (
 	"strings"
 
 	"github.com/kilonova/kilonova/cluster"
-	"github.com/kilonova/kilonova/httpapi/compute/schema"
 	"github.com/kilonova/kilonova/httpapi/rest"
+	"github.com/kilonova/kilonova/httpapi/schema"
 )
 
 // serverQuery is what a listing of servers asks for.

@@ -4,8 +4,8 @@ import (
 	"net/http"
 
 	"github.com/kilonova/kilonova/cluster"
-	"github.com/kilonova/kilonova/httpapi/compute/schema"
 	"github.com/kilonova/kilonova/httpapi/rest"
+	"github.com/kilonova/kilonova/httpapi/schema"
 )
 
 // interfaceTags is the microversion from which a tag may be asked for when a port is attached.

@@ -5,7 +5,7 @@ import (
 	"math"
 	"regexp"
 
-	"github.com/kilonova/kilonova/httpapi/compute/schema"
+	"github.com/kilonova/kilonova/httpapi/schema"
 )
 
 const (

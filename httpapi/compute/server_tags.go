@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"github.com/kilonova/kilonova/cluster"
-	"github.com/kilonova/kilonova/httpapi/compute/schema"
+	"github.com/kilonova/kilonova/httpapi/schema"
 )
 
 // noTags refuses a server that is being made or removed, as Nova does for tags.

@@ -5,8 +5,8 @@ import (
 	"strconv"
 
 	"github.com/kilonova/kilonova/cluster"
-	"github.com/kilonova/kilonova/httpapi/compute/schema"
 	"github.com/kilonova/kilonova/httpapi/rest"
+	"github.com/kilonova/kilonova/httpapi/schema"
 )
 
 // attachable are the states in which a server gets and loses volumes (OpenStack Compute API reference, volume attachments).

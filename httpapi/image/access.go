@@ -31,7 +31,7 @@ func denied(rule string) error {
 
 // find gives the image that the path names, if the caller may see it.
 func find(r *http.Request, view *cluster.View) (*cluster.Image, error) {
-	c, text := rest.CallerFrom(r.Context()), param(r, "id")
+	c, text := rest.CallerFrom(r.Context()), rest.Param(r, "id")
 	id, ok := rest.CanonicalUUID(text)
 	if !ok {
 		return nil, missing(text)

@@ -51,7 +51,7 @@ func (s *server) switchTo(w http.ResponseWriter, r *http.Request, act string, fr
 }
 
 func (s *server) addTag(w http.ResponseWriter, r *http.Request) error {
-	tag := param(r, "tag")
+	tag := rest.Param(r, "tag")
 	if err := rest.CheckText("tag", tag, 1, maxText); err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func (s *server) addTag(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *server) removeTag(w http.ResponseWriter, r *http.Request) error {
-	tag := param(r, "tag")
+	tag := rest.Param(r, "tag")
 	err := s.update(r, "modify_image", func(i *cluster.Image) (bool, error) {
 		at := slices.Index(i.Tags, tag)
 		if at < 0 {

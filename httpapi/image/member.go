@@ -64,7 +64,7 @@ func (s *server) showMember(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.replyMember(w, r, i, param(r, "member"))
+	return s.replyMember(w, r, i, rest.Param(r, "member"))
 }
 
 func (s *server) replyMember(w http.ResponseWriter, r *http.Request, i *cluster.Image, id string) error {
@@ -129,7 +129,7 @@ func (s *server) changeMember(w http.ResponseWriter, r *http.Request) error {
 	if !slices.Contains([]string{memberPending, memberAccepted, memberRejected}, body.Status) {
 		return cluster.Errorf(cluster.Invalid, "Provided object does not match schema 'member': '%s' is not one of ['pending', 'accepted', 'rejected']", clip(body.Status))
 	}
-	c, id := rest.CallerFrom(r.Context()), param(r, "member")
+	c, id := rest.CallerFrom(r.Context()), rest.Param(r, "member")
 	_, err = rest.Update(r, s.Backend, func(view *cluster.View) (cluster.Op, error) {
 		i, err := find(r, view)
 		switch {
@@ -157,7 +157,7 @@ func (s *server) changeMember(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *server) removeMember(w http.ResponseWriter, r *http.Request) error {
-	id := param(r, "member")
+	id := rest.Param(r, "member")
 	err := s.update(r, "delete_member", func(i *cluster.Image) (bool, error) {
 		if i.Visibility != cluster.Shared {
 			return false, errNotShared

@@ -62,7 +62,7 @@ func (s *server) replyPatched(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	id, _ := rest.CanonicalUUID(param(r, "id"))
+	id, _ := rest.CanonicalUUID(rest.Param(r, "id"))
 	i, ok := view.Image(cluster.ImageID(id))
 	if !ok {
 		return missing(id)

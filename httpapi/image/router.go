@@ -5,7 +5,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -132,19 +131,6 @@ func serve(r chi.Router, path string, by methods) {
 func noContent(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "text/html; charset=UTF-8")
 	w.WriteHeader(http.StatusNoContent)
-}
-
-// param is a part of the path, unescaped.
-func param(r *http.Request, name string) string {
-	raw := chi.URLParam(r, name)
-	if r.URL.RawPath == "" {
-		return raw
-	}
-	text, err := url.PathUnescape(raw)
-	if err != nil {
-		return raw
-	}
-	return text
 }
 
 // minorVersions are the versions of the API whose resources are served, newest first.

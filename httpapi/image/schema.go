@@ -117,7 +117,7 @@ var schemas = map[string]object{
 }
 
 func showSchema(w http.ResponseWriter, r *http.Request) error {
-	schema, ok := schemas[param(r, "name")]
+	schema, ok := schemas[rest.Param(r, "name")]
 	if !ok {
 		return cluster.Errorf(cluster.NotFound, "The resource could not be found.")
 	}

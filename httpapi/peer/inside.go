@@ -1,7 +1,6 @@
 package peer
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"sync"
 
 	"github.com/go-chi/chi/v5"
@@ -50,38 +48,20 @@ func instanceOf(r *http.Request) cluster.InstanceID {
 
 // console101 connects a peer to a console of a guest, and returns when either has gone.
 func (s *server) console101(w http.ResponseWriter, r *http.Request) {
-	if !strings.EqualFold(r.Header.Get("Upgrade"), streamProtocol) {
-		fail(w, s.Log, cluster.Errorf(cluster.Invalid, "a console is a stream: ask for an upgrade to %s", streamProtocol))
-		return
-	}
-	guest, err := s.Inside.Dial(r.Context(), instanceOf(r), cluster.ConsoleKind(chi.URLParam(r, "kind")))
-	if err != nil {
-		fail(w, s.Log, err)
-		return
-	}
-	defer guest.Close()
-	peer, buffered, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		fail(w, s.Log, fmt.Errorf("take the connection over: %w", err))
-		return
-	}
-	defer peer.Close()
-	fmt.Fprintf(buffered, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", streamProtocol)
-	if buffered.Flush() != nil { // the peer has gone
-		return
-	}
-	join(guest, peer, buffered.Reader)
+	s.takeOver(w, r, streamProtocol, func() (net.Conn, error) {
+		return s.Inside.Dial(r.Context(), instanceOf(r), cluster.ConsoleKind(chi.URLParam(r, "kind")))
+	}, join)
 }
 
-// join passes bytes on between two connections until one of them ends, and closes both. What was read of b already is in early.
-func join(a, b net.Conn, early *bufio.Reader) {
+// join passes bytes on between two connections until one of them ends, and closes both.
+func join(a, b net.Conn) {
 	var wg sync.WaitGroup
 	pass := func(to net.Conn, from io.Reader) {
 		_, _ = io.Copy(to, from) // either end's going is the end
 		a.Close()
 		b.Close()
 	}
-	wg.Go(func() { pass(a, early) })
+	wg.Go(func() { pass(a, b) })
 	wg.Go(func() { pass(b, a) })
 	wg.Wait()
 }

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"github.com/go-chi/chi/v5"
 
@@ -72,45 +71,10 @@ func (s *server) arrival(w http.ResponseWriter, r *http.Request) {
 
 // stream101 connects a peer to a socket of this node's hypervisor, and returns when both directions have ended.
 func (s *server) stream101(w http.ResponseWriter, r *http.Request) {
-	if !strings.EqualFold(r.Header.Get("Upgrade"), moveProtocol) {
-		fail(w, s.Log, cluster.Errorf(cluster.Invalid, "ask for an upgrade to %s", moveProtocol))
-		return
-	}
-	socket, err := s.Landings.Stream(r.Context(), moveOf(r), Stream(chi.URLParam(r, "which")))
-	if err != nil {
-		fail(w, s.Log, err)
-		return
-	}
-	defer socket.Close()
-	conn, buffered, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		fail(w, s.Log, fmt.Errorf("take the connection over: %w", err))
-		return
-	}
-	defer conn.Close()
-	fmt.Fprintf(buffered, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", moveProtocol)
-	if buffered.Flush() != nil { // the peer has gone
-		return
-	}
-	Splice(socket, &early{conn, buffered.Reader})
+	s.takeOver(w, r, moveProtocol, func() (net.Conn, error) {
+		return s.Landings.Stream(r.Context(), moveOf(r), Stream(chi.URLParam(r, "which")))
+	}, Splice)
 }
-
-// early is a connection of which something was read already.
-type early struct {
-	net.Conn
-	in *bufio.Reader
-}
-
-// Read gives what was read already first.
-func (e *early) Read(p []byte) (int, error) {
-	if e.in.Buffered() > 0 {
-		return e.in.Read(p)
-	}
-	return e.Conn.Read(p)
-}
-
-// CloseWrite ends this direction.
-func (e *early) CloseWrite() error { return closeWrite(e.Conn) }
 
 // closeWrite ends one direction of a connection, or all of it when it cannot do that.
 func closeWrite(c net.Conn) error {

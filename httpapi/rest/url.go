@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+
+	"github.com/go-chi/chi/v5"
 )
 
 // BaseURL is the scheme and host under which the client reached this node, without a path or a final slash. Links and
@@ -38,4 +40,16 @@ func NextURL(r *http.Request, marker string) string {
 // NextLinks is the list of links under Nova's "servers_links" and the like: one to the next page.
 func NextLinks(r *http.Request, marker string) []Link {
 	return []Link{{Rel: "next", Href: NextURL(r, marker)}}
+}
+
+// Param returns a part of the path that the route names, unescaped.
+func Param(r *http.Request, name string) string {
+	raw := chi.URLParam(r, name)
+	if r.URL.RawPath == "" {
+		return raw // the path needed no escapes beyond the usual, so it was split after they were undone
+	}
+	if text, err := url.PathUnescape(raw); err == nil {
+		return text
+	}
+	return raw
 }

@@ -10,8 +10,8 @@ import (
 	"strings"
 
 	"github.com/kilonova/kilonova/cluster"
-	"github.com/kilonova/kilonova/httpapi/compute/schema"
 	"github.com/kilonova/kilonova/httpapi/rest"
+	"github.com/kilonova/kilonova/httpapi/schema"
 )
 
 // item is one thing of a list: how it looks, and the values that filters and sort keys look at.

@@ -5,7 +5,7 @@ import (
 	"net/http"
 
 	"github.com/kilonova/kilonova/cluster"
-	"github.com/kilonova/kilonova/httpapi/compute/schema"
+	"github.com/kilonova/kilonova/httpapi/schema"
 )
 
 // quota is one member of a quota set. Those without a name in the state are of things that there are none of, or have no limit.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"net/url"
 	"regexp"
 	"strings"
 	"time"
@@ -13,8 +12,8 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"github.com/kilonova/kilonova/cluster"
-	"github.com/kilonova/kilonova/httpapi/compute/schema"
 	"github.com/kilonova/kilonova/httpapi/rest"
+	"github.com/kilonova/kilonova/httpapi/schema"
 )
 
 // Path is where the service is mounted.
@@ -185,16 +184,7 @@ func (c *call) done(status int) error {
 }
 
 // param is a part of the path, unescaped.
-func (c *call) param(name string) string {
-	raw := chi.URLParam(c.r, name)
-	if c.r.URL.RawPath == "" {
-		return raw
-	}
-	if text, err := url.PathUnescape(raw); err == nil {
-		return text
-	}
-	return raw
-}
+func (c *call) param(name string) string { return rest.Param(c.r, name) }
 
 // change proposes an op; what the call reads afterwards holds it.
 func (c *call) change(op cluster.Op) (cluster.Result, error) {
@@ -223,17 +213,7 @@ func decode[T any](c *call, s *schema.Schema) (T, error) {
 	if err != nil {
 		return v, err
 	}
-	tree, err := schema.Parse(raw)
-	if err != nil {
-		return v, bad("Malformed request body")
-	}
-	if e := s.Check(tree); e != nil {
-		return v, bad("%s", e.Body())
-	}
-	if err := json.Unmarshal(raw, &v); err != nil {
-		return v, bad("Malformed request body")
-	}
-	return v, nil
+	return schema.Into[T](raw, s)
 }
 
 // link is an address below the service's own, with the project when the request named it.

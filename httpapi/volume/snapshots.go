@@ -6,8 +6,8 @@ import (
 	"strconv"
 
 	"github.com/kilonova/kilonova/cluster"
-	"github.com/kilonova/kilonova/httpapi/compute/schema"
 	"github.com/kilonova/kilonova/httpapi/rest"
+	"github.com/kilonova/kilonova/httpapi/schema"
 )
 
 func (c *call) snapshot(view *cluster.View, text string) (*cluster.VolumeSnapshot, error) {

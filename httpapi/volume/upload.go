@@ -9,8 +9,8 @@ import (
 	"strings"
 
 	"github.com/kilonova/kilonova/cluster"
-	"github.com/kilonova/kilonova/httpapi/compute/schema"
 	"github.com/kilonova/kilonova/httpapi/rest"
+	"github.com/kilonova/kilonova/httpapi/schema"
 )
 
 var uploadSchema = schema.Loose(map[string]*schema.Schema{

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kilonova/kilonova/httpapi/compute/schema"
+	"github.com/kilonova/kilonova/httpapi/schema"
 )
 
 // person is a schema with something of everything.
