@@ -87,15 +87,16 @@ func (s *State) rescueInstance(o *RescueInstance) ([]string, *Error) {
 	if o.End {
 		in.Wanted, in.Mode.Rescue = WantOn, nil
 	} else {
-		boot := Spec{Image: o.Image, Boot: BootSource{Kernel: o.Kernel, Ramdisk: o.Ramdisk}}
+		boot, cmdline := Spec{Image: o.Image, Boot: BootSource{Kernel: o.Kernel, Ramdisk: o.Ramdisk}}, o.Cmdline
 		if o.Image == "" {
 			boot = Spec{Image: in.Spec.Image, Boot: in.Spec.Boot}
+			cmdline = in.Spec.Boot.Properties["os_command_line"]
 		}
 		if err := firstOf(s.checkImageIs(boot.Image), s.checkImageIs(boot.Boot.Kernel), s.checkImageIs(boot.Boot.Ramdisk),
-			checkText("The admin password", o.AdminPass)); err != nil {
+			checkText("The admin password", o.AdminPass), checkLines("The kernel's command line", cmdline, maxLongText)); err != nil {
 			return nil, err
 		}
-		in.Mode.Rescue = &Rescue{Images: s.bootImages(&boot), AdminPass: o.AdminPass}
+		in.Mode.Rescue = &Rescue{Images: s.bootImages(&boot), Cmdline: cmdline, AdminPass: o.AdminPass}
 		in.Wanted = WantOn
 	}
 	in.Generation++

@@ -52,6 +52,7 @@ type Mode struct {
 // Rescue is what an instance boots from to be mended.
 type Rescue struct {
 	Images    []BootImage `json:"images,omitempty"`
+	Cmdline   string      `json:"cmdline,omitempty"` // of the kernel, if one of the images is one
 	AdminPass string      `json:"admin_pass,omitempty"`
 }
 

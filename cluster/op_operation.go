@@ -37,6 +37,7 @@ type RescueInstance struct {
 	Image     ImageID    `json:"image,omitempty"` // "": the one that it was made from
 	Kernel    ImageID    `json:"kernel,omitempty"`
 	Ramdisk   ImageID    `json:"ramdisk,omitempty"`
+	Cmdline   string     `json:"cmdline,omitempty"` // of the kernel
 	AdminPass string     `json:"admin_pass,omitempty"`
 	End       bool       `json:"end,omitempty"`
 }

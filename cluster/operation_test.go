@@ -314,11 +314,11 @@ func TestPower_PauseAndSuspend(t *testing.T) {
 func TestRescue_AndBack(t *testing.T) {
 	w := newTown(t)
 	w.active("a")
-	w.do(&RescueInstance{ID: "a", By: operator, AdminPass: "x"})
+	w.do(&RescueInstance{ID: "a", By: operator, Image: disk, Cmdline: "console=ttyS0", AdminPass: "x"})
 	w.says("a", PowerRunning)
 	in := w.is("rescued", "a", first, VMRescued, TaskNone, "")
-	if len(in.Needs()) != 2 {
-		t.Fatalf("it needs %v", in.Needs())
+	if len(in.Needs()) != 2 || in.Mode.Rescue.Cmdline != "console=ttyS0" {
+		t.Fatalf("it needs %v, and boots with %+v", in.Needs(), in.Mode.Rescue)
 	}
 	w.refuse(&RescueInstance{ID: "a"}, Conflict, "vm_state rescued")
 	w.do(&RescueInstance{ID: "a", By: operator, End: true})

@@ -40,7 +40,7 @@ func rescueServer(c *call, in *cluster.Instance, raw json.RawMessage) error {
 	if err != nil {
 		return err
 	}
-	op.Image, op.Kernel, op.Ramdisk = image.ID, boot.Kernel, boot.Ramdisk
+	op.Image, op.Kernel, op.Ramdisk, op.Cmdline = image.ID, boot.Kernel, boot.Ramdisk, boot.Properties["os_command_line"]
 	if _, err := c.change(op); err != nil {
 		return err
 	}

@@ -57,47 +57,39 @@ func owner(in *cluster.Instance, view *cluster.View) virt.Owner {
 }
 
 // bootFrom gives the guest its images: the disk that its own lies on, and what it boots with if the disk does not boot by
-// itself.
+// itself. One that is rescued boots from another disk, beside its own.
 func bootFrom(g *virt.Guest, in *cluster.Instance, images Images) error {
+	var err error
+	g.Root, g.Kernel, err = boot(in.Images, in.Spec.Boot.Properties[cmdlineProperty], images)
 	g.Root.SizeGiB = in.Spec.Flavor.DiskGiB
-	for _, img := range in.Images {
-		path, format, ok := images.Base(img)
-		if !ok {
-			return cluster.Errorf(cluster.Unavailable, "image %s is not on this node yet", img.Image)
-		}
-		switch img.Part {
-		case cluster.BootDisk:
-			g.Root.Base, g.Root.BaseFormat = path, format
-		case cluster.BootKernel:
-			g.Kernel.Path, g.Kernel.Cmdline = path, in.Spec.Boot.Properties["os_command_line"]
-		case cluster.BootRamdisk:
-			g.Kernel.Ramdisk = path
-		}
+	if err != nil || in.Mode.Rescue == nil {
+		return err
 	}
-	if in.Mode.Rescue != nil {
-		return rescueFrom(g, in, images)
-	}
-	return nil
+	g.Rescue = &virt.RootDisk{}
+	*g.Rescue, g.Kernel, err = boot(in.Mode.Rescue.Images, in.Mode.Rescue.Cmdline, images)
+	return err
 }
 
-// rescueFrom makes the guest boot from another disk, beside its own.
-func rescueFrom(g *virt.Guest, in *cluster.Instance, images Images) error {
-	g.Rescue, g.Kernel = &virt.RootDisk{}, virt.Kernel{}
-	for _, img := range in.Mode.Rescue.Images {
+// cmdlineProperty is the image property with the kernel's command line.
+const cmdlineProperty = "os_command_line"
+
+// boot tells a disk and a kernel from the images that make them.
+func boot(from []cluster.BootImage, cmdline string, images Images) (disk virt.RootDisk, kernel virt.Kernel, err error) {
+	for _, img := range from {
 		path, format, ok := images.Base(img)
 		if !ok {
-			return cluster.Errorf(cluster.Unavailable, "image %s is not on this node yet", img.Image)
+			return disk, kernel, cluster.Errorf(cluster.Unavailable, "image %s is not on this node yet", img.Image)
 		}
 		switch img.Part {
 		case cluster.BootDisk:
-			g.Rescue.Base, g.Rescue.BaseFormat = path, format
+			disk.Base, disk.BaseFormat = path, format
 		case cluster.BootKernel:
-			g.Kernel.Path, g.Kernel.Cmdline = path, in.Spec.Boot.Properties["os_command_line"]
+			kernel.Path, kernel.Cmdline = path, cmdline
 		case cluster.BootRamdisk:
-			g.Kernel.Ramdisk = path
+			kernel.Ramdisk = path
 		}
 	}
-	return nil
+	return disk, kernel, nil
 }
 
 // ownDisks are the disks that a flavor gives besides the root.
