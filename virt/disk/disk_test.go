@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -277,4 +278,27 @@ func FuzzParseInfo(f *testing.F) {
 			t.Errorf("accepted %+v", info)
 		}
 	})
+}
+
+// A conversion begins many threads at once. It must not run out of address space for them, whatever the host.
+func TestRun_ManyThreadsFitIntoTheAddressSpace(t *testing.T) {
+	needQemuImg(t) // qemu-io comes with it
+	dir := t.TempDir()
+	from, over := filepath.Join(dir, "base"), filepath.Join(dir, "over")
+	for _, args := range [][]string{
+		{"qemu-img", "create", "-q", "-f", "raw", from, "256M"},
+		{"qemu-io", "-f", "raw", "-c", "write -q -P 5 1M 128M", from},
+		{"qemu-img", "create", "-q", "-f", "qcow2", "-b", from, "-F", "raw", over},
+	} {
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%q: %v: %s", args, err, out)
+		}
+	}
+	tight := long
+	tight.space = 400 << 20
+	for i := range 12 {
+		if _, err := run(t.Context(), tight, "convert", "-q", "-f", "qcow2", "-O", "qcow2", "--", over, filepath.Join(dir, "out"+strconv.Itoa(i))); err != nil {
+			t.Fatalf("run %d: %v", i, err)
+		}
+	}
 }

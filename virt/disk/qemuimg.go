@@ -17,18 +17,21 @@ var ErrNoTool = errors.New("program is not installed")
 
 // limits bound one run of qemu-img.
 type limits struct {
-	cpu  time.Duration // of processor time
-	wall time.Duration // until it is killed, if the caller's context allows as much
+	cpu   time.Duration // of processor time
+	wall  time.Duration // until it is killed, if the caller's context allows as much
+	space int           // bytes of address space
 }
 
-// The address space is what Nova gives qemu-img, and so is quick.cpu; a conversion has to read and write the
-// whole image.
-const maxAddressSpace = 1 << 30 // bytes
-
+// quick is what Nova gives qemu-img. A conversion has to read and write the whole image, and does so in up to 64 threads,
+// each with a stack.
 var (
-	quick = limits{cpu: 30 * time.Second, wall: time.Minute}
-	long  = limits{cpu: 30 * time.Minute, wall: 2 * time.Hour}
+	quick = limits{cpu: 30 * time.Second, wall: time.Minute, space: 1 << 30}
+	long  = limits{cpu: 30 * time.Minute, wall: 2 * time.Hour, space: 4 << 30}
 )
+
+// fewArenas keeps glibc from reserving 64 MiB of address space for as many threads as the host has processors, eight
+// times over: with that, a conversion ran out of it now and then (mallopt(3), M_ARENA_MAX).
+const fewArenas = "MALLOC_ARENA_MAX=2"
 
 // The bounds of what a run may print.
 const (
@@ -71,10 +74,10 @@ func runProgram(ctx context.Context, p program, l limits, args ...string) ([]byt
 	defer cancel()
 
 	cmd := exec.CommandContext(ctx, prlimit, append([]string{
-		"--as=" + strconv.Itoa(maxAddressSpace),
+		"--as=" + strconv.Itoa(l.space),
 		"--cpu=" + strconv.Itoa(int(l.cpu.Seconds())),
 		"--core=0", "--", path}, args...)...)
-	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	cmd.Env = append(os.Environ(), "LC_ALL=C", fewArenas)
 	cmd.WaitDelay = killDelay
 	out, complaint := &bounded{max: maxOutput}, &bounded{max: maxComplain}
 	cmd.Stdout, cmd.Stderr = out, complaint
