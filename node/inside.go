@@ -122,7 +122,7 @@ func (h hereInside) Diagnostics(ctx context.Context, id cluster.InstanceID) (clu
 	if err != nil {
 		return cluster.Diagnostics{}, h.refusal("diagnose", id, err)
 	}
-	return toldDiagnostics(d), nil
+	return d, nil
 }
 
 // SetPassword implements peer.Inside.
@@ -159,23 +159,6 @@ func (h hereInside) refusal(act string, id cluster.InstanceID, err error) error 
 	}
 	h.log.Info("look into a guest", "act", act, "instance", id, "code", string(refusal.Code), "err", err)
 	return refusal
-}
-
-// toldDiagnostics are the driver's figures as peers and the API tell them.
-func toldDiagnostics(d virt.Diagnostics) cluster.Diagnostics {
-	out := cluster.Diagnostics{
-		State: d.State, Uptime: d.Uptime, CPUs: d.CPUs, MemoryMaxMiB: d.MemoryMaxMiB, MemoryUsedMiB: d.MemoryUsedMiB,
-	}
-	for _, k := range d.Disks {
-		out.Disks = append(out.Disks, cluster.DiskDiagnostics{
-			ID: string(k.ID), ReadBytes: k.ReadBytes, ReadRequests: k.ReadRequests,
-			WriteBytes: k.WriteBytes, WriteRequests: k.WriteRequests, Errors: k.ErrorsSinceStart,
-		})
-	}
-	for _, c := range d.NICs {
-		out.NICs = append(out.NICs, cluster.NICDiagnostics(c))
-	}
-	return out
 }
 
 // DialConsole implements consoleproxy.Dialer.

@@ -17,10 +17,10 @@ import (
 
 // guests is a hypervisor as one looks into it: consoles are pipes, and every call can be made to fail.
 type guests struct {
-	virt.Refusing
-	fails error
-	far   chan net.Conn // the guests' ends
-	user  string
+	virt.Driver // nil: nothing else is called
+	fails       error
+	far         chan net.Conn // the guests' ends
+	user        string
 }
 
 func (g *guests) Dial(_ context.Context, _ cluster.InstanceID, c virt.ConsoleKind) (net.Conn, error) {
@@ -32,11 +32,11 @@ func (g *guests) Dial(_ context.Context, _ cluster.InstanceID, c virt.ConsoleKin
 	return ours, nil
 }
 
-func (g *guests) Diagnostics(context.Context, cluster.InstanceID) (virt.Diagnostics, error) {
-	return virt.Diagnostics{
+func (g *guests) Diagnostics(context.Context, cluster.InstanceID) (cluster.Diagnostics, error) {
+	return cluster.Diagnostics{
 		State: "running", Uptime: time.Minute, CPUs: []time.Duration{1}, MemoryMaxMiB: 2, MemoryUsedMiB: 3,
-		Disks: []virt.DiskDiagnostics{{ID: virt.DiskRoot, ReadBytes: 1, ReadRequests: 2, WriteBytes: 3, WriteRequests: 4, ErrorsSinceStart: 5}},
-		NICs:  []virt.NICDiagnostics{{MAC: "m", RxOctets: 1, RxPackets: 2, RxErrors: 3, RxDrops: 4, TxOctets: 5, TxPackets: 6, TxErrors: 7, TxDrops: 8}},
+		Disks: []cluster.DiskDiagnostics{{ID: "root", ReadBytes: 1, ReadRequests: 2, WriteBytes: 3, WriteRequests: 4, Errors: 5}},
+		NICs:  []cluster.NICDiagnostics{{MAC: "m", RxOctets: 1, RxPackets: 2, RxErrors: 3, RxDrops: 4, TxOctets: 5, TxPackets: 6, TxErrors: 7, TxDrops: 8}},
 	}, g.fails
 }
 

@@ -96,7 +96,7 @@ type Mover interface {
 
 	// Migrate sends a running domain to where Receive was called. It returns nil when the guest runs there and
 	// no longer here. On an error, observe: the guest is where it runs. progress is told while it goes on.
-	Migrate(ctx context.Context, id cluster.InstanceID, l Landing, o MigrateOptions, progress func(MigrateProgress)) error
+	Migrate(ctx context.Context, id cluster.InstanceID, l Landing, o MigrateOptions, progress func(cluster.MoveProgress)) error
 
 	// AbortMigrate ends a migration that is under way; the guest goes on here. None under way is not an error.
 	AbortMigrate(ctx context.Context, id cluster.InstanceID) error
@@ -134,12 +134,6 @@ type MigrateOptions struct {
 	MiBPerSecond int64         // bandwidth; 0: no bound
 }
 
-// MigrateProgress is how far a migration has come, in bytes.
-type MigrateProgress struct {
-	MemoryTotal, MemoryProcessed, MemoryRemaining int64
-	DiskTotal, DiskProcessed, DiskRemaining       int64
-}
-
 // Sockets are paths of UNIX sockets.
 type Sockets struct {
 	Libvirt string // of the hypervisor's daemon
@@ -155,7 +149,7 @@ type Inside interface {
 	Dial(ctx context.Context, id cluster.InstanceID, c ConsoleKind) (net.Conn, error)
 
 	// Diagnostics tells what a running domain uses. ErrNotRunning when it is off.
-	Diagnostics(ctx context.Context, id cluster.InstanceID) (Diagnostics, error)
+	Diagnostics(ctx context.Context, id cluster.InstanceID) (cluster.Diagnostics, error)
 
 	// SetPassword sets a user's password through the guest agent. ErrUnsupported without an agent.
 	SetPassword(ctx context.Context, id cluster.InstanceID, user, password string) error
@@ -172,28 +166,3 @@ const (
 	ConsoleVNC    ConsoleKind = "vnc"    // RFB
 	ConsoleSerial ConsoleKind = "serial" // the bytes of the first serial port
 )
-
-// Diagnostics is what a running domain uses, as Nova's server diagnostics tell it.
-type Diagnostics struct {
-	State         string // running, paused, ...
-	Uptime        time.Duration
-	CPUs          []time.Duration // processor time of each
-	MemoryMaxMiB  int64
-	MemoryUsedMiB int64
-	Disks         []DiskDiagnostics
-	NICs          []NICDiagnostics
-}
-
-// DiskDiagnostics counts what a disk did.
-type DiskDiagnostics struct {
-	ID                                          DiskID
-	ReadBytes, ReadRequests                     int64
-	WriteBytes, WriteRequests, ErrorsSinceStart int64
-}
-
-// NICDiagnostics counts what a card did.
-type NICDiagnostics struct {
-	MAC                                    string
-	RxOctets, RxPackets, RxErrors, RxDrops int64
-	TxOctets, TxPackets, TxErrors, TxDrops int64
-}

@@ -85,7 +85,7 @@ func (d *driver) Receive(ctx context.Context, g virt.Guest) (virt.Landing, error
 }
 
 // Migrate implements virt.Driver.
-func (d *driver) Migrate(ctx context.Context, id cluster.InstanceID, l virt.Landing, o virt.MigrateOptions, progress func(virt.MigrateProgress)) error {
+func (d *driver) Migrate(ctx context.Context, id cluster.InstanceID, l virt.Landing, o virt.MigrateOptions, progress func(cluster.MoveProgress)) error {
 	return d.call(ctx, sim.OpMigrate, id, func(ctx context.Context) error {
 		err := d.Driver.Migrate(ctx, id, l, o, progress)
 		if d.w.thorough() {

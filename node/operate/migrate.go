@@ -197,18 +197,18 @@ type flight struct {
 	began time.Time
 
 	mu     sync.Mutex
-	latest virt.MigrateProgress
+	latest cluster.MoveProgress
 	moved  time.Time // when latest changed
 	hit    bool      // the failpoint was
 
 	// Of the goroutine of fly alone.
-	told            virt.MigrateProgress
+	told            cluster.MoveProgress
 	aborted, forced bool
 	reason          error // why it was aborted
 }
 
 // progress takes in what the driver tells.
-func (f *flight) progress(p virt.MigrateProgress) {
+func (f *flight) progress(p cluster.MoveProgress) {
 	f.mu.Lock()
 	first := !f.hit
 	f.hit = true
@@ -229,8 +229,7 @@ func (f *flight) tell(ctx context.Context) {
 	f.mu.Unlock()
 	if p != f.told {
 		f.told = p
-		m := cluster.MoveProgress(p)
-		f.note(ctx, "migrating", &m)
+		f.note(ctx, "migrating", &p)
 	}
 	if moved.IsZero() {
 		moved = f.began

@@ -113,32 +113,32 @@ func (d *Driver) Crash(ctx context.Context, id cluster.InstanceID) error {
 }
 
 // Diagnostics tells what a running domain uses.
-func (d *Driver) Diagnostics(ctx context.Context, id cluster.InstanceID) (virt.Diagnostics, error) {
+func (d *Driver) Diagnostics(ctx context.Context, id cluster.InstanceID) (cluster.Diagnostics, error) {
 	out, err := d.diagnose(ctx, id)
 	if err != nil {
-		return virt.Diagnostics{}, fmt.Errorf("diagnose %s: %w", id, err)
+		return cluster.Diagnostics{}, fmt.Errorf("diagnose %s: %w", id, err)
 	}
 	return out, nil
 }
 
-func (d *Driver) diagnose(ctx context.Context, id cluster.InstanceID) (virt.Diagnostics, error) {
+func (d *Driver) diagnose(ctx context.Context, id cluster.InstanceID) (cluster.Diagnostics, error) {
 	dom, err := d.needRunning(ctx, id)
 	if err != nil {
-		return virt.Diagnostics{}, err
+		return cluster.Diagnostics{}, err
 	}
 	v, err := d.look(ctx, dom, 0)
 	if err != nil {
-		return virt.Diagnostics{}, err
+		return cluster.Diagnostics{}, err
 	}
 	const which = rpc.DomainStatsState | rpc.DomainStatsVCPU | rpc.DomainStatsBalloon | rpc.DomainStatsBlock | rpc.DomainStatsInterface
 	records, err := ask(ctx, d.rpc, "ask for statistics", func(l *rpc.Libvirt) ([]rpc.DomainStatsRecord, error) {
 		return l.ConnectGetAllDomainStats([]rpc.Domain{dom}, uint32(which), 0)
 	})
 	if err != nil {
-		return virt.Diagnostics{}, err
+		return cluster.Diagnostics{}, err
 	}
 	if len(records) != 1 {
-		return virt.Diagnostics{}, virt.ErrNotFound
+		return cluster.Diagnostics{}, virt.ErrNotFound
 	}
 	out := readStats(v, records[0].Params)
 	state, reason := stateOf(records[0].Params)
@@ -183,7 +183,7 @@ func (s stats) at(prefix string, i int, suffix string) int64 {
 }
 
 // readStats picks what is told out of a domain's statistics.
-func readStats(v domainView, params []rpc.TypedParam) virt.Diagnostics {
+func readStats(v domainView, params []rpc.TypedParam) cluster.Diagnostics {
 	s, names := stats{}, map[string]string{}
 	for _, p := range params {
 		switch n := p.Value.I.(type) {
@@ -200,7 +200,7 @@ func readStats(v domainView, params []rpc.TypedParam) virt.Diagnostics {
 		}
 	}
 	const perMiB = 1024 // libvirt counts in KiB
-	out := virt.Diagnostics{MemoryMaxMiB: s[rpc.DomainStatsBalloonMaximum] / perMiB}
+	out := cluster.Diagnostics{MemoryMaxMiB: s[rpc.DomainStatsBalloonMaximum] / perMiB}
 	if available := s[rpc.DomainStatsBalloonAvailable]; available > 0 {
 		out.MemoryUsedMiB = (available - s[rpc.DomainStatsBalloonUnused]) / perMiB
 	} else {
@@ -224,22 +224,22 @@ func readStats(v domainView, params []rpc.TypedParam) virt.Diagnostics {
 	return out
 }
 
-func diskStats(s stats, i int, d diskView) virt.DiskDiagnostics {
+func diskStats(s stats, i int, d diskView) cluster.DiskDiagnostics {
 	const block = rpc.DomainStatsBlockPrefix
-	return virt.DiskDiagnostics{
-		ID:               d.id(),
-		ReadBytes:        s.at(block, i, rpc.DomainStatsBlockSuffixRdBytes),
-		ReadRequests:     s.at(block, i, rpc.DomainStatsBlockSuffixRdReqs),
-		WriteBytes:       s.at(block, i, rpc.DomainStatsBlockSuffixWrBytes),
-		WriteRequests:    s.at(block, i, rpc.DomainStatsBlockSuffixWrReqs),
-		ErrorsSinceStart: s.at(block, i, rpc.DomainStatsBlockSuffixErrors),
+	return cluster.DiskDiagnostics{
+		ID:            string(d.id()),
+		ReadBytes:     s.at(block, i, rpc.DomainStatsBlockSuffixRdBytes),
+		ReadRequests:  s.at(block, i, rpc.DomainStatsBlockSuffixRdReqs),
+		WriteBytes:    s.at(block, i, rpc.DomainStatsBlockSuffixWrBytes),
+		WriteRequests: s.at(block, i, rpc.DomainStatsBlockSuffixWrReqs),
+		Errors:        s.at(block, i, rpc.DomainStatsBlockSuffixErrors),
 	}
 }
 
 // nicStats turns the host's side of a card into the guest's: libvirt counts it so already for bridges.
-func nicStats(s stats, i int, mac string) virt.NICDiagnostics {
+func nicStats(s stats, i int, mac string) cluster.NICDiagnostics {
 	const net = rpc.DomainStatsNetPrefix
-	return virt.NICDiagnostics{
+	return cluster.NICDiagnostics{
 		MAC:      mac,
 		RxOctets: s.at(net, i, rpc.DomainStatsNetSuffixRxBytes), RxPackets: s.at(net, i, rpc.DomainStatsNetSuffixRxPkts),
 		RxErrors: s.at(net, i, rpc.DomainStatsNetSuffixRxErrs), RxDrops: s.at(net, i, rpc.DomainStatsNetSuffixRxDrop),

@@ -22,9 +22,9 @@ const migrationFlags = rpc.MigratePeer2peer | rpc.MigrateLive | rpc.MigratePersi
 
 // Migrate sends a running domain to where Receive was called. One that is under way already, from before this daemon
 // was started, is waited for.
-func (d *Driver) Migrate(ctx context.Context, id cluster.InstanceID, l virt.Landing, o virt.MigrateOptions, progress func(virt.MigrateProgress)) error {
+func (d *Driver) Migrate(ctx context.Context, id cluster.InstanceID, l virt.Landing, o virt.MigrateOptions, progress func(cluster.MoveProgress)) error {
 	if progress == nil {
-		progress = func(virt.MigrateProgress) {}
+		progress = func(cluster.MoveProgress) {}
 	}
 	if err := d.migrate(ctx, id, l, o, progress); err != nil {
 		return fmt.Errorf("migrate %s: %w", id, err)
@@ -32,7 +32,7 @@ func (d *Driver) Migrate(ctx context.Context, id cluster.InstanceID, l virt.Land
 	return nil
 }
 
-func (d *Driver) migrate(ctx context.Context, id cluster.InstanceID, l virt.Landing, o virt.MigrateOptions, progress func(virt.MigrateProgress)) error {
+func (d *Driver) migrate(ctx context.Context, id cluster.InstanceID, l virt.Landing, o virt.MigrateOptions, progress func(cluster.MoveProgress)) error {
 	dom, err := d.needRunning(ctx, id)
 	if err != nil {
 		return err
@@ -125,7 +125,7 @@ type migrationWatch struct {
 	d           *Driver
 	dom         rpc.Domain
 	maxDowntime time.Duration // 0, or still to be set
-	progress    func(virt.MigrateProgress)
+	progress    func(cluster.MoveProgress)
 }
 
 // follow tells of progress until ctx ends.
@@ -156,7 +156,7 @@ func (w migrationWatch) follow(ctx context.Context) {
 
 func (w migrationWatch) tell(j job) {
 	n := func(field string) int64 { return int64(j.numbers[field]) }
-	w.progress(virt.MigrateProgress{
+	w.progress(cluster.MoveProgress{
 		MemoryTotal: n(rpc.DomainJobMemoryTotal), MemoryProcessed: n(rpc.DomainJobMemoryProcessed), MemoryRemaining: n(rpc.DomainJobMemoryRemaining),
 		DiskTotal: n(rpc.DomainJobDiskTotal), DiskProcessed: n(rpc.DomainJobDiskProcessed), DiskRemaining: n(rpc.DomainJobDiskRemaining),
 	})

@@ -84,10 +84,10 @@ func TestQEMU_GuestMigratesWithItsDisks(t *testing.T) {
 		g.Disks = []virt.Disk{{ID: virt.DiskEphemeral, Make: virt.MadeDisk{SizeMiB: 16, Use: "ephemeral"}}}
 		g.NICs = []virt.NIC{{Port: cluster.PortID(uuid.NewString()), MAC: ownMAC, Bridge: "br0", Addresses: []string{ownIP}}}
 	})
-	var told []virt.MigrateProgress
+	var told []cluster.MoveProgress
 	began := time.Now()
 	o := virt.MigrateOptions{CopyDisks: []virt.DiskID{virt.DiskRoot, virt.DiskEphemeral}, AutoConverge: true, MaxDowntime: 300 * time.Millisecond, MiBPerSecond: 100}
-	j.must("migrate", j.driver.Migrate(j.ctx, j.id, j.landing, o, func(p virt.MigrateProgress) { told = append(told, p) }))
+	j.must("migrate", j.driver.Migrate(j.ctx, j.id, j.landing, o, func(p cluster.MoveProgress) { told = append(told, p) }))
 	t.Logf("the migration took %v", time.Since(began))
 	j.arrived()
 	if len(told) == 0 {
@@ -150,7 +150,7 @@ func TestQEMU_SlowMigrationIsWaitedForAbortedAndForced(t *testing.T) {
 	second := make(chan error, 1)
 	var told int
 	go func() {
-		second <- j.driver.Migrate(j.ctx, j.id, j.landing, slow, func(virt.MigrateProgress) { told++ })
+		second <- j.driver.Migrate(j.ctx, j.id, j.landing, slow, func(cluster.MoveProgress) { told++ })
 	}()
 	time.Sleep(time.Second)
 	j.must("abort", j.driver.AbortMigrate(j.ctx, j.id))

@@ -383,7 +383,7 @@ func TestQEMU_DiagnosticsTellWhatItUses(t *testing.T) {
 	if d.State != "running" || len(d.CPUs) != 1 || d.CPUs[0] <= 0 || d.MemoryMaxMiB != 32 || d.Uptime <= 0 || d.Uptime > time.Minute {
 		t.Errorf("%+v", d)
 	}
-	if len(d.Disks) != 2 || d.Disks[0].ID != virt.DiskRoot || d.Disks[0].ReadBytes == 0 || len(d.NICs) != 1 || d.NICs[0].MAC != ownMAC {
+	if len(d.Disks) != 2 || d.Disks[0].ID != string(virt.DiskRoot) || d.Disks[0].ReadBytes == 0 || len(d.NICs) != 1 || d.NICs[0].MAC != ownMAC {
 		t.Errorf("%+v %+v", d.Disks, d.NICs)
 	}
 	b.is("set password", b.driver.SetPassword(b.ctx, b.id, "root", "secret"), virt.ErrUnsupported)

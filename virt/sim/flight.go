@@ -20,7 +20,7 @@ type flight struct {
 	landing  virt.Landing
 	options  virt.MigrateOptions
 	verdict  verdict
-	progress func(virt.MigrateProgress)
+	progress func(cluster.MoveProgress)
 
 	conns               []*stream
 	daemon, memory, nbd *stream
@@ -212,7 +212,7 @@ func (f *flight) tell(percent int64) error {
 	if err != nil || f.progress == nil {
 		return err
 	}
-	var p virt.MigrateProgress
+	var p cluster.MoveProgress
 	p.MemoryTotal = r.Machine.MemoryMiB << 20
 	for _, disk := range r.Storage.Files {
 		if disk.Epoch == r.Storage.Epoch && slices.Contains(f.options.CopyDisks, disk.ID) {

@@ -28,25 +28,25 @@ func onlyUp(op Op, id cluster.InstanceID, r record, ok bool) error {
 }
 
 // Diagnostics tells figures that grow with the time that the guest has run.
-func (d *Driver) Diagnostics(ctx context.Context, id cluster.InstanceID) (virt.Diagnostics, error) {
-	return act(ctx, d, OpDiagnostics, func() (virt.Diagnostics, error) {
+func (d *Driver) Diagnostics(ctx context.Context, id cluster.InstanceID) (cluster.Diagnostics, error) {
+	return act(ctx, d, OpDiagnostics, func() (cluster.Diagnostics, error) {
 		r, ok := d.records[id]
 		if err := onlyUp(OpDiagnostics, id, r, ok); err != nil {
-			return virt.Diagnostics{}, err
+			return cluster.Diagnostics{}, err
 		}
 		return r.diagnostics(time.Now()), nil
 	})
 }
 
-func (r *record) diagnostics(now time.Time) virt.Diagnostics {
+func (r *record) diagnostics(now time.Time) cluster.Diagnostics {
 	up := r.lastBoot().uptime(now)
 	seconds := int64(up / time.Second)
-	out := virt.Diagnostics{State: powerName(r.Power), Uptime: up, MemoryMaxMiB: r.Machine.MemoryMiB, MemoryUsedMiB: r.Machine.MemoryMiB / 2}
+	out := cluster.Diagnostics{State: powerName(r.Power), Uptime: up, MemoryMaxMiB: r.Machine.MemoryMiB, MemoryUsedMiB: r.Machine.MemoryMiB / 2}
 	for range r.Machine.VCPUs {
 		out.CPUs = append(out.CPUs, up/cpuShare)
 	}
 	disk := func(id virt.DiskID) {
-		out.Disks = append(out.Disks, virt.DiskDiagnostics{ID: id, ReadBytes: seconds * bytesPerSecond, ReadRequests: seconds,
+		out.Disks = append(out.Disks, cluster.DiskDiagnostics{ID: string(id), ReadBytes: seconds * bytesPerSecond, ReadRequests: seconds,
 			WriteBytes: seconds * bytesPerSecond, WriteRequests: seconds})
 	}
 	for _, f := range r.Storage.Files {
@@ -58,7 +58,7 @@ func (r *record) diagnostics(now time.Time) virt.Diagnostics {
 		disk(v.ID)
 	}
 	for _, n := range r.NICs {
-		out.NICs = append(out.NICs, virt.NICDiagnostics{MAC: n.MAC, RxOctets: seconds * octetsPerSecond, RxPackets: seconds,
+		out.NICs = append(out.NICs, cluster.NICDiagnostics{MAC: n.MAC, RxOctets: seconds * octetsPerSecond, RxPackets: seconds,
 			TxOctets: seconds * octetsPerSecond, TxPackets: seconds})
 	}
 	return out

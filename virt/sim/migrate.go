@@ -25,7 +25,7 @@ type job struct {
 // Migrate sends a running guest to another host. Until the last moment it runs here; then it stands still here, and goes
 // on there. If the destination's last word is lost, it stays so, and the next Migrate asks what came of it. A second
 // call while one is under way waits for that one.
-func (d *Driver) Migrate(ctx context.Context, id cluster.InstanceID, l virt.Landing, o virt.MigrateOptions, progress func(virt.MigrateProgress)) error {
+func (d *Driver) Migrate(ctx context.Context, id cluster.InstanceID, l virt.Landing, o virt.MigrateOptions, progress func(cluster.MoveProgress)) error {
 	j, first, err := d.enlist(id)
 	if err != nil {
 		return fmt.Errorf("migrate %s: %w", id, err)

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kilonova/kilonova/cluster"
 	"github.com/kilonova/kilonova/virt"
 	"github.com/kilonova/kilonova/virt/sim"
 )
@@ -47,7 +48,7 @@ func (p *pair) receive(t *testing.T) {
 	p.landing.NBD = filepath.Join(p.to.Sockets().Dir, "n")
 }
 
-func (p *pair) migrate(ctx context.Context, progress func(virt.MigrateProgress)) error {
+func (p *pair) migrate(ctx context.Context, progress func(cluster.MoveProgress)) error {
 	return p.from.Migrate(ctx, vm, p.landing, p.options, progress)
 }
 
@@ -75,8 +76,8 @@ func TestMigrate_CarriesMemoryAndDisk(t *testing.T) {
 				t.Error(err)
 			}
 		}()
-		var last virt.MigrateProgress
-		must(t, p.migrate(t.Context(), func(m virt.MigrateProgress) {
+		var last cluster.MoveProgress
+		must(t, p.migrate(t.Context(), func(m cluster.MoveProgress) {
 			if m.MemoryProcessed < last.MemoryProcessed {
 				t.Errorf("progress went from %+v to %+v", last, m)
 			}

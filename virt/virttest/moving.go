@@ -60,8 +60,8 @@ func (s *story) at(d virt.Driver, id cluster.InstanceID) (virt.Domain, bool) {
 func migrated(s *story) {
 	m := s.aboutToMove()
 	memory := s.memory(m.id)
-	var last virt.MigrateProgress
-	s.must("migrate", s.Driver.Migrate(s.ctx, m.id, m.landing, m.options, func(p virt.MigrateProgress) { last = p }))
+	var last cluster.MoveProgress
+	s.must("migrate", s.Driver.Migrate(s.ctx, m.id, m.landing, m.options, func(p cluster.MoveProgress) { last = p }))
 	if last.MemoryTotal < 0 || last.MemoryRemaining < 0 || last.DiskRemaining < 0 {
 		s.Errorf("progress was %+v", last)
 	}

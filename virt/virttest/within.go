@@ -75,7 +75,7 @@ func diagnosed(s *story) {
 	if d.State != "running" || len(d.CPUs) != g.VCPUs || d.MemoryMaxMiB != g.MemoryMiB || len(d.NICs) != len(g.NICs) {
 		s.Errorf("diagnostics are %+v", d)
 	}
-	if len(d.Disks) == 0 || d.Disks[0].ID != virt.DiskRoot {
+	if len(d.Disks) == 0 || d.Disks[0].ID != string(virt.DiskRoot) {
 		s.Errorf("disks are %+v", d.Disks)
 	}
 	s.must("pause", s.Driver.Pause(s.ctx, id))
