@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 )
 
 // LUKS is the format of an encrypted disk: LUKS version 1, as QEMU's block layer reads it without help of the host's kernel.
@@ -14,6 +15,15 @@ const LUKS Format = "luks"
 // luksIterations is how long, in milliseconds, opening a disk may keep a processor busy. Slowness protects passphrases that people
 // choose; ours are random keys.
 const luksIterations = 10
+
+// QEMU measures how fast the processor derives keys, and up to its version 9.1 refuses the disk when the clock of processor time did
+// not move meanwhile: it moves by the kernel's tick, and a fast processor is done before. SHA-512 takes longer than one tick, and
+// luksTries is for the processors to come.
+const (
+	luksHash    = "sha512"
+	luksTries   = 20
+	luksTooFast = "Unable to get accurate CPU usage"
+)
 
 // CreateLUKS makes an encrypted disk at path that reads as zeros, with room for sizeBytes. If path exists, the error wraps
 // fs.ErrExist and the file is left alone. The passphrase is text.
@@ -30,9 +40,13 @@ func CreateLUKS(ctx context.Context, path string, sizeBytes int64, passphrase []
 
 func formatLUKS(ctx context.Context, path string, sizeBytes int64, passphrase []byte) error {
 	return withSecret(passphrase, func(object string) error {
-		_, err := run(ctx, quick, "create", "-q", "-f", string(LUKS), "--object", object,
-			"-o", "key-secret=sec0,iter-time="+strconv.Itoa(luksIterations), "--", path, strconv.FormatInt(sizeBytes, 10))
-		return err
+		for try := 1; ; try++ {
+			_, err := run(ctx, quick, "create", "-q", "-f", string(LUKS), "--object", object,
+				"-o", "key-secret=sec0,hash-alg="+luksHash+",iter-time="+strconv.Itoa(luksIterations), "--", path, strconv.FormatInt(sizeBytes, 10))
+			if err == nil || try == luksTries || !strings.Contains(err.Error(), luksTooFast) {
+				return err
+			}
+		}
 	})
 }
 
