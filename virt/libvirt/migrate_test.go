@@ -25,6 +25,13 @@ type journey struct {
 // newJourney starts a guest and prepares another host for it. Between the sockets of the two hosts is a proxy, as the
 // nodes of a cluster are.
 func newJourney(t *testing.T, change func(*virt.Guest)) *journey {
+	j := packedJourney(t, change)
+	j.start()
+	return j
+}
+
+// packedJourney is like newJourney before the start.
+func packedJourney(t *testing.T, change func(*virt.Guest)) *journey {
 	here := newBench(t, change)
 	there := &bench{T: t, rig: newRig(t, second.get(t), DefaultURI), ctx: here.ctx, id: here.id}
 	there.driver = there.rig.Driver.(*Driver)
@@ -32,7 +39,6 @@ func newJourney(t *testing.T, change func(*virt.Guest)) *journey {
 	run(t, "cp", "--sparse=always", here.guest.Root.Base, j.there.config.DataDir)
 	run(t, "qemu-io", "-f", "qcow2", "-c", "write -P 9 900k 4k", here.place().disk(4, virt.DiskRoot))
 	j.receive()
-	here.start()
 	return j
 }
 
@@ -136,7 +142,9 @@ func TestQEMU_MigrationThatFailsLeavesTheGuestRunning(t *testing.T) {
 // A migration is slow. Its daemon is restarted, waits for it again, and sees it aborted; the guest stays. Then it is
 // started anew and forced to complete.
 func TestQEMU_SlowMigrationIsWaitedForAbortedAndForced(t *testing.T) {
-	j := newJourney(t, func(g *virt.Guest) { g.MemoryMiB = 64; fill(t, g, "32M") })
+	j := packedJourney(t, func(g *virt.Guest) { fill(t, g, "1M") })
+	run(t, "qemu-io", "-f", "qcow2", "-c", "write -q -P 9 100M 8M", j.place().disk(4, virt.DiskRoot)) // what takes so long
+	j.start()
 	j.must("abort none", j.driver.AbortMigrate(j.ctx, j.id))
 	slow := virt.MigrateOptions{CopyDisks: []virt.DiskID{virt.DiskRoot}, MiBPerSecond: 1, PostCopy: true}
 	gone, cancel := context.WithCancel(j.ctx)
