@@ -20,7 +20,6 @@ const moveLimit = 3 * time.Minute
 // A guest that counts, in memory and on its disk, is moved in every way between three machines, whose daemons die meanwhile. At
 // no time does it run twice, and it loses nothing.
 func TestMoves(t *testing.T) {
-	needTime(t)
 	s := newStage(t, cloud.Options{Nodes: 3})
 	m := &moves{guests: guests{small: buildSmall(t)}}
 	s.furnish(&m.guests)

@@ -15,7 +15,6 @@ import (
 // Three machines have guests that must not, or must, be together; one guest grows; and one machine loses power for good, as far as
 // anybody knows.
 func TestOperations_Away(t *testing.T) {
-	needTime(t)
 	small := buildSmall(t)
 	s := newStage(t, cloud.Options{Nodes: 3})
 	s.furnishOps(small)

@@ -11,7 +11,6 @@ import (
 // Whoever carries out an operation dies in the middle of it: the daemon of the guest's host, or its libvirtd. Once it is back the
 // operation is finished or undone, by itself; the guest runs once, and has lost nothing.
 func TestOperations_BrokenOff(t *testing.T) {
-	needTime(t)
 	small := buildSmall(t)
 	s := newStage(t, cloud.Options{Nodes: 2})
 	s.furnishOps(small)

@@ -13,7 +13,6 @@ import (
 // A running guest is given cards and volumes, and has them taken away; its console and screen are opened through the node that
 // it is not on; it gets a non-maskable interrupt, and is locked.
 func TestOperations_Devices(t *testing.T) {
-	needTime(t)
 	small := buildSmall(t)
 	s := newStage(t, cloud.Options{Nodes: 2})
 	s.furnishOps(small)

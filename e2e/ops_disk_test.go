@@ -19,7 +19,6 @@ import (
 // What is done to a guest's disk: it is saved to images while the guest runs, looked at from a rescue system, made anew, put
 // away and brought back. The guest's records tell what became of it.
 func TestOperations_Disk(t *testing.T) {
-	needTime(t)
 	small := buildSmall(t)
 	s := newStage(t, cloud.Options{Nodes: 2})
 	s.furnishOps(small)

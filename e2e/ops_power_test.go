@@ -10,7 +10,6 @@ import (
 // A guest is stopped, started, rebooted, paused, suspended and asked for, always through the node that it is not on. What
 // keeps its memory keeps all of it, what does not finds all on its disk.
 func TestOperations_Power(t *testing.T) {
-	needTime(t)
 	small := buildSmall(t)
 	s := newStage(t, cloud.Options{Nodes: 2})
 	s.furnishOps(small)

@@ -11,7 +11,6 @@ import (
 
 // A server is deleted and restored, all of which is on the record.
 func TestOperations_Restored(t *testing.T) {
-	needTime(t)
 	small := buildSmall(t)
 	s := newStage(t, cloud.Options{Nodes: 2, Flags: []string{"--deferred-delete", "10m"}})
 	s.furnishOps(small)

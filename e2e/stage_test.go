@@ -47,18 +47,6 @@ func needHosts(t *testing.T) string {
 	return binary
 }
 
-// operationsEnv has the long stories told, too: every operation on guests that count, half an hour of them.
-const operationsEnv = "KILONOVA_TEST_OPERATIONS"
-
-// needTime skips one of the long stories, unless they are asked for ("make test-operations").
-func needTime(t *testing.T) {
-	t.Helper()
-	needHosts(t)
-	if os.Getenv(operationsEnv) == "" {
-		t.Skip("this story is told by make test-operations, which sets " + operationsEnv)
-	}
-}
-
 // stage is a cluster with what its stories need at hand.
 type stage struct {
 	*cloud.Cloud
