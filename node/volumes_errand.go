@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/node/failpoint"
 	"github.com/kilonova/kilonova/virt"
 )
 
@@ -88,7 +89,7 @@ func (e errand) failed(why string) cluster.ReportVolumes {
 
 // unsure tells whether an error says nothing about what was asked, only that somebody did not answer.
 func unsure(err error) bool {
-	return errors.Is(err, virt.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) || cluster.CodeOf(err) == cluster.Unavailable
+	return errors.Is(err, virt.ErrUnavailable) || errors.Is(err, failpoint.ErrHit) || errors.Is(err, context.DeadlineExceeded) || cluster.CodeOf(err) == cluster.Unavailable
 }
 
 // errNotAsked ends an errand quietly: the state asks for something else by now.
@@ -113,6 +114,10 @@ func (v *volumes) carryOut(ctx context.Context, what errand) error {
 		return nil
 	}
 	r := cluster.VolumeReport{ID: vol.ID, Generation: vol.Generation}
+	ctx = withinVolume(ctx, view, vol)
+	if err := failpoint.Hit(ctx, volumePoint(what.kind, "before")); err != nil {
+		return err
+	}
 	switch what.kind {
 	case makeVolume:
 		err, r.SizeGiB = v.make(ctx, view, vol), vol.SizeGiB
@@ -126,6 +131,9 @@ func (v *volumes) carryOut(ctx context.Context, what errand) error {
 	if errors.Is(err, errNotAsked) {
 		return nil
 	}
+	if err == nil {
+		err = failpoint.Hit(ctx, volumePoint(what.kind, "after"))
+	}
 	if err != nil {
 		return err
 	}
@@ -135,11 +143,20 @@ func (v *volumes) carryOut(ctx context.Context, what errand) error {
 
 func (v *volumes) onSnapshot(ctx context.Context, view *cluster.View, n *cluster.VolumeSnapshot, kind errandKind) error {
 	r := cluster.SnapshotReport{ID: n.ID, Generation: n.Generation}
-	var err error
+	if vol, ok := view.Volume(n.Volume); ok {
+		ctx = withinVolume(ctx, view, vol)
+	}
+	err := failpoint.Hit(ctx, volumePoint(kind, "before"))
+	if err != nil {
+		return err
+	}
 	if kind == removeSnapshot {
 		err, r.Gone = v.store.Remove(string(n.ID), n.Shared()), true
 	} else {
 		r.Format, err = v.snapshot(ctx, view, n)
+	}
+	if err == nil {
+		err = failpoint.Hit(ctx, volumePoint(kind, "after"))
 	}
 	if err != nil {
 		return err

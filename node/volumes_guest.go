@@ -115,7 +115,14 @@ func (v *volumes) compare(ctx context.Context, view *cluster.View, moving []*clu
 	if len(r.Attachments) == 0 {
 		return nil
 	}
-	return v.report(ctx, r)
+	err = comeBy(ctx, PointAttachments, r.Attachments)
+	if err == nil {
+		err = v.report(ctx, r)
+	}
+	if err == nil {
+		err = comeBy(ctx, PointAttachmentsTold, r.Attachments)
+	}
+	return err
 }
 
 // attachments says what an instance's domain shows of its volumes. Only a domain of the present generation does: what is being built for

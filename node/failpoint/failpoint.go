@@ -7,7 +7,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -29,26 +28,25 @@ const waitPoll = 20 * time.Millisecond
 type points map[string]*point
 
 type point struct {
-	action string // kill, error, sleep or wait
+	text   string // all that was said of it
+	action string // kill, error, sleep, wait or trace
 	file   string
 	pause  time.Duration
 	only   int64 // the hit at which it happens; 0: at each
 	hits   atomic.Int64
 }
 
-var (
-	current atomic.Pointer[points]
-	once    sync.Once
-)
-
 // Hit is the place called name. The error wraps ErrHit, or is that of ctx when it ended while the place slept or waited.
 func Hit(ctx context.Context, name string) error {
 	once.Do(fromEnvironment)
-	all := current.Load()
-	if all == nil {
+	if current.Load() == nil {
 		return nil
 	}
-	p := (*all)[name]
+	source.refresh()
+	all := *current.Load()
+	scopes, _ := ctx.Value(scopeKey{}).([]string)
+	all.trace(name, scopes)
+	p := all.find(name, scopes)
 	if p == nil {
 		return nil
 	}
@@ -68,34 +66,35 @@ func Hit(ctx context.Context, name string) error {
 	return fmt.Errorf("%s: %w", name, ErrHit)
 }
 
-// Set makes spec, in the form of the variable, count from now on. An empty one is none.
-func Set(spec string) error {
-	once.Do(func() {}) // the environment no longer counts
-	return set(spec)
-}
-
-func fromEnvironment() {
-	if err := set(os.Getenv(Variable)); err != nil {
-		panic(err)
+// find gives what happens at a place; nil: nothing.
+func (all points) find(name string, scopes []string) *point {
+	for _, s := range scopes {
+		if p := all[name+"@"+s]; p != nil {
+			return p
+		}
 	}
+	return all[name]
 }
 
-func set(spec string) error {
-	all, err := parse(spec)
+// trace writes down that somebody came by.
+func (all points) trace(name string, scopes []string) {
+	p := all[everywhere]
+	if p == nil {
+		return
+	}
+	f, err := os.OpenFile(p.file, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err == nil {
+		_, err = f.WriteString(strings.Join(append([]string{name}, scopes...), " ") + "\n")
+		err = errors.Join(err, f.Close())
+	}
 	if err != nil {
-		return fmt.Errorf("read %s: %w", Variable, err)
+		panic(fmt.Errorf("trace %s: %w", name, err))
 	}
-	if len(all) == 0 {
-		current.Store(nil)
-		return nil
-	}
-	current.Store(&all)
-	return nil
 }
 
 func parse(spec string) (points, error) {
 	all := points{}
-	for part := range strings.SplitSeq(spec, ";") {
+	for part := range strings.FieldsFuncSeq(spec, func(r rune) bool { return r == ';' || r == '\n' }) {
 		part = strings.TrimSpace(part)
 		if part == "" {
 			continue
@@ -108,13 +107,16 @@ func parse(spec string) (points, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
+		if (name == everywhere) != (p.action == "trace") {
+			return nil, fmt.Errorf("%q: all places, and only all of them, are traced", part)
+		}
 		all[name] = p
 	}
 	return all, nil
 }
 
 func parseAction(text string) (*point, error) {
-	p := &point{action: text}
+	p := &point{text: text, action: text}
 	if count, rest, ok := strings.Cut(text, "*"); ok {
 		n, err := strconv.ParseInt(count, 10, 64)
 		if err != nil || n < 1 {
@@ -134,9 +136,9 @@ func parseAction(text string) (*point, error) {
 			return nil, fmt.Errorf("sleep needs a duration, not %q", argument)
 		}
 		p.pause = d
-	case "wait":
+	case "wait", "trace":
 		if argument == "" {
-			return nil, errors.New("wait needs a file")
+			return nil, fmt.Errorf("%s needs a file", action)
 		}
 		p.file = argument
 	default:

@@ -87,7 +87,7 @@ func TestHit_KillsTheProcess(t *testing.T) {
 
 // A slip of the pen in a test must not make it pass.
 func TestSet_RefusesWhatItCannotRead(t *testing.T) {
-	for _, spec := range []string{"a", "=kill", "a=explode", "a=sleep", "a=sleep:-1s", "a=wait", "a=0*kill", "a=x*kill", "a=kill:now"} {
+	for _, spec := range []string{"a", "=kill", "a=explode", "a=sleep", "a=sleep:-1s", "a=wait", "a=0*kill", "a=x*kill", "a=kill:now", "*=kill", "a=trace:/f", "*=trace", "@/nowhere"} {
 		if err := Set(spec); err == nil {
 			t.Errorf("%q was taken", spec)
 		}
@@ -95,7 +95,7 @@ func TestSet_RefusesWhatItCannotRead(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"", "a=kill", "a/b=2*error;c=wait:/tmp/x", "a=sleep:1s"} {
+	for _, s := range []string{"", "a=kill", "a/b=2*error;c=wait:/tmp/x", "a=sleep:1s", "a@b=error\n*=trace:/tmp/y"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, spec string) {
@@ -106,4 +106,56 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Two instances come by one place. What was said of one of them does not happen to the other.
+func TestWithin_OnlyItsOwnFail(t *testing.T) {
+	if err := Set("p@b=error"); err != nil {
+		t.Fatal(err)
+	}
+	defer Set("")
+	if err := errors.Join(Hit(t.Context(), "p"), Hit(Within(t.Context(), "a"), "p")); err != nil {
+		t.Error(err)
+	}
+	if err := Hit(Within(t.Context(), "x", "b"), "p"); !errors.Is(err, ErrHit) {
+		t.Errorf("within b: %v", err)
+	}
+}
+
+// A test replaces the file while the process runs. What stays in it goes on counting.
+func TestFile_IsReadAgainWhenItWasReplaced(t *testing.T) {
+	dir := t.TempDir()
+	file, trace := filepath.Join(dir, "points"), filepath.Join(dir, "trace")
+	say := func(spec string) {
+		t.Helper()
+		if err := os.WriteFile(file+".new", []byte(spec), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(file+".new", file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	say("")
+	if err := Set("@" + file); err != nil {
+		t.Fatal(err)
+	}
+	defer Set("")
+	hit := func(want bool, name string) {
+		t.Helper()
+		if err := Hit(Within(t.Context(), "i"), name); errors.Is(err, ErrHit) != want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	hit(false, "a")
+	say("a@i=2*error\n*=trace:" + trace + "\n")
+	hit(false, "a")
+	say("a@i=2*error\nb=error\n*=trace:" + trace + "\n")
+	hit(true, "b")
+	hit(true, "a")
+	hit(false, "a")
+	say("")
+	hit(false, "b")
+	if got, err := os.ReadFile(trace); err != nil || string(got) != "a i\nb i\na i\na i\n" {
+		t.Errorf("the trace is %q, %v", got, err)
+	}
 }

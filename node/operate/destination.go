@@ -233,7 +233,7 @@ func (d *Destination) receive(ctx context.Context, m peer.Move, source cluster.N
 	if err != nil {
 		return nil, err
 	}
-	if err := failpoint.Hit(ctx, PointLandReceived); err != nil {
+	if err := failpoint.Hit(within(ctx, m.Instance), PointLandReceived); err != nil {
 		return nil, err
 	}
 	return json.Marshal(l)
@@ -249,7 +249,7 @@ func arriving(in *cluster.Instance) *cluster.Instance {
 
 // Stream implements peer.Landings.
 func (d *Destination) Stream(ctx context.Context, m peer.Move, which peer.Stream) (net.Conn, error) {
-	if err := failpoint.Hit(ctx, PointLandStream); err != nil {
+	if err := failpoint.Hit(within(ctx, m.Instance), PointLandStream); err != nil {
 		return nil, err
 	}
 	if _, _, err := d.allowed(ctx, m); err != nil {
@@ -308,7 +308,7 @@ func (c *heldConn) CloseWrite() error {
 
 // Arrival implements peer.Landings.
 func (d *Destination) Arrival(ctx context.Context, m peer.Move) (peer.Arrival, error) {
-	if err := failpoint.Hit(ctx, PointLandArrival); err != nil {
+	if err := failpoint.Hit(within(ctx, m.Instance), PointLandArrival); err != nil {
 		return peer.Arrival{}, refusal(fmt.Errorf("%w: %w", virt.ErrUnavailable, err))
 	}
 	_, in, err := d.allowed(ctx, m)

@@ -155,7 +155,7 @@ func (l *Loop) pass(ctx context.Context, view *cluster.View) {
 
 func (l *Loop) start(ctx context.Context, key workKey, in *cluster.Instance) {
 	w := newWork(l, key, in)
-	ctx, w.cancel = context.WithCancel(ctx)
+	ctx, w.cancel = context.WithCancel(within(ctx, in.ID))
 	l.works[key] = w
 	l.running[key.step]++
 	idle := l.begin(key.instance)

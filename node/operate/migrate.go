@@ -218,7 +218,7 @@ func (f *flight) progress(p cluster.MoveProgress) {
 	f.mu.Unlock()
 	f.progressed()
 	if first {
-		_ = failpoint.Hit(context.Background(), PointMigrateSending) // there is no way back from here but the verdict
+		_ = failpoint.Hit(within(context.Background(), f.key.instance), PointMigrateSending) // there is no way back from here but the verdict
 	}
 }
 

@@ -1,5 +1,12 @@
 package operate
 
+import (
+	"context"
+
+	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/node/failpoint"
+)
+
 // The failpoints (package node/failpoint) of this package, in the order in which a step comes by them.
 const (
 	PointCopyConfirmed  = "operate/copying/confirmed"    // at the destination, before anything was done
@@ -31,4 +38,14 @@ func Points() []string {
 		PointMigrateBegun, PointMigrateLanding, PointMigrateSending, PointMigrateSent, PointMigrateDone,
 		PointLandReceived, PointLandStream, PointLandArrival,
 	}
+}
+
+// advanced are the places after the state has the end of a step.
+var advanced = map[cluster.OperationStep]string{
+	cluster.StepCopying: PointCopyAdvanced, cluster.StepCapturing: PointCaptureDone, cluster.StepMigrating: PointMigrateDone,
+}
+
+// within gives the places their scope: the instance that they are come by for.
+func within(ctx context.Context, id cluster.InstanceID) context.Context {
+	return failpoint.Within(ctx, string(id))
 }

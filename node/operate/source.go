@@ -68,7 +68,7 @@ func (s *Source) Disks(ctx context.Context, m peer.Move) ([]peer.Disk, error) {
 
 // Block implements peer.DiskSource.
 func (s *Source) Block(ctx context.Context, w io.Writer, m peer.Move, disk string, parts []peer.Extent) error {
-	if err := failpoint.Hit(ctx, PointCopyBlock); err != nil {
+	if err := failpoint.Hit(within(ctx, m.Instance), PointCopyBlock); err != nil {
 		return err
 	}
 	disks, release, err := s.take(ctx, m)

@@ -117,6 +117,7 @@ func (w *work) run(ctx context.Context) {
 		end.Cancelled = errors.As(err, &c)
 	}
 	w.advance(ctx, end)
+	_ = failpoint.Hit(ctx, advanced[w.key.step]) // there is nothing left to fail
 }
 
 // persist repeats the step for as long as that may help.

@@ -43,7 +43,7 @@ func (l *Loop) start(ctx context.Context, j job) {
 	}
 	m := l.remember(j.id)
 	m.busy = true
-	own, cancel := context.WithCancel(ctx)
+	own, cancel := context.WithCancel(within(ctx, j.id, j.in))
 	if j.prepare {
 		m.fetching, m.epoch = cancel, j.in.Epoch
 	}

@@ -1,6 +1,12 @@
 package reconcile
 
-import "github.com/kilonova/kilonova/virt"
+import (
+	"context"
+
+	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/node/failpoint"
+	"github.com/kilonova/kilonova/virt"
+)
 
 // The failpoints (package node/failpoint) of this package, besides those before and after each action.
 const (
@@ -22,3 +28,27 @@ func Points() []string {
 
 func pointBefore(k virt.ActionKind) string { return "reconcile/" + string(k) + "/before" }
 func pointAfter(k virt.ActionKind) string  { return "reconcile/" + string(k) + "/after" }
+
+// within gives the places their scopes: the instance's ID, and its name, which a test knows before there is an ID. A nil in is one
+// that the state does not have.
+func within(ctx context.Context, id cluster.InstanceID, in *cluster.Instance) context.Context {
+	if in == nil {
+		return failpoint.Within(ctx, string(id))
+	}
+	return failpoint.Within(ctx, string(id), in.Spec.Name)
+}
+
+// comesBy comes by a place for the sake of everything that is reported.
+func (o *outbox) comesBy(ctx context.Context, point string, reports []cluster.InstanceReport) error {
+	if !failpoint.Armed() {
+		return nil
+	}
+	view, _ := o.cluster.Latest()
+	for _, r := range reports {
+		in, _ := view.Instance(r.ID)
+		if err := failpoint.Hit(within(ctx, r.ID, in), point); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/kilonova/kilonova/cluster"
-	"github.com/kilonova/kilonova/node/failpoint"
 	"github.com/kilonova/kilonova/virt"
 )
 
@@ -156,12 +155,12 @@ func (o *outbox) run(ctx context.Context) {
 		}
 		cmd := cluster.Command{Time: cluster.At(time.Now()), Op: &cluster.ReportInstances{Node: o.node, Reports: reports}}
 		start := time.Now()
-		err := failpoint.Hit(ctx, PointReport)
+		err := o.comesBy(ctx, PointReport, reports)
 		if err == nil {
 			_, err = o.cluster.Propose(ctx, cmd)
 		}
 		if err == nil {
-			err = failpoint.Hit(ctx, PointReported)
+			err = o.comesBy(ctx, PointReported, reports)
 		}
 		pause := min(reportShare*time.Since(start), maxReportPause)
 		if err != nil && ctx.Err() == nil {
