@@ -18,7 +18,7 @@ const Variable = "KILONOVA_FAILPOINTS"
 // ErrHit is wrapped by the errors of Hit that a test asked for.
 var ErrHit = errors.New("a failpoint was hit")
 
-// Killed stands on standard error before the name of the place that killed the process, as its last line.
+// Killed stands on standard error before the place that killed the process, as it was named, in the last line.
 const Killed = "killed at failpoint "
 
 // waitPoll is how often a waiting Hit looks whether its file is gone.
@@ -46,7 +46,7 @@ func Hit(ctx context.Context, name string) error {
 	all := *current.Load()
 	scopes, _ := ctx.Value(scopeKey{}).([]string)
 	all.trace(name, scopes)
-	p := all.find(name, scopes)
+	key, p := all.find(name, scopes)
 	if p == nil {
 		return nil
 	}
@@ -55,7 +55,7 @@ func Hit(ctx context.Context, name string) error {
 	}
 	switch p.action {
 	case "kill":
-		fmt.Fprintln(os.Stderr, Killed+name)
+		fmt.Fprintln(os.Stderr, Killed+key)
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {} // it comes any moment
 	case "sleep":
@@ -66,14 +66,14 @@ func Hit(ctx context.Context, name string) error {
 	return fmt.Errorf("%s: %w", name, ErrHit)
 }
 
-// find gives what happens at a place; nil: nothing.
-func (all points) find(name string, scopes []string) *point {
+// find gives what happens at a place, and by which name it was said; nil: nothing.
+func (all points) find(name string, scopes []string) (key string, _ *point) {
 	for _, s := range scopes {
 		if p := all[name+"@"+s]; p != nil {
-			return p
+			return name + "@" + s, p
 		}
 	}
-	return all[name]
+	return name, all[name]
 }
 
 // trace writes down that somebody came by.
