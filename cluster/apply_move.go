@@ -11,7 +11,7 @@ var moves = map[OperationKind]*transition{
 	OpLive: {action: "live-migration", words: "os-migrateLive", event: "conductor_live_migrate_instance", task: TaskMigrating,
 		from: []VMState{VMActive, VMPaused}, during: []TaskState{TaskNone}},
 	OpEvacuate: {action: "evacuate", event: "rebuild_server", task: TaskRebuilding,
-		from: []VMState{VMActive, VMStopped, VMError, VMPaused, VMSuspended}, during: []TaskState{TaskNone}},
+		from: []VMState{VMActive, VMStopped, VMError, VMPaused, VMSuspended}}, // whatever its node was doing
 }
 
 func (s *State) beginMove(o *BeginMove) ([]string, *Error) {

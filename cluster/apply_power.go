@@ -14,7 +14,7 @@ type transition struct {
 	action, event string
 	words         string // the action's name in refusals, where that is another
 	from          []VMState
-	during        []TaskState
+	during        []TaskState // nil: whatever else is being done
 	task          TaskState
 	wanted        Power
 	unplaced      bool // it may have no node
@@ -36,7 +36,7 @@ var (
 	hardRebootTransition = transition{
 		action: actionReboot, event: eventReboot, wanted: WantOn, task: TaskRebootHard,
 		from:   []VMState{VMActive, VMStopped, VMPaused, VMSuspended, VMError},
-		during: []TaskState{TaskNone, TaskRebooting, TaskRebootHard, TaskSuspending, TaskResuming, TaskUnpausing},
+		during: []TaskState{TaskNone, TaskRebooting, TaskRebootHard, TaskSuspending, TaskResuming, TaskPausing, TaskUnpausing},
 	}
 )
 
@@ -110,7 +110,7 @@ func (s *State) permitted(id InstanceID, t *transition) (*Instance, *Error) {
 		return nil, missingInstance(id)
 	case !slices.Contains(t.from, in.Status.VM):
 		return nil, Errorf(Conflict, "Cannot '%s' instance %s while it is in vm_state %s", t.name(), id, in.Status.VM)
-	case !slices.Contains(t.during, in.Status.Task):
+	case t.during != nil && !slices.Contains(t.during, in.Status.Task):
 		return nil, Errorf(Conflict, "Cannot '%s' instance %s while it is in task_state %s", t.name(), id, in.Status.Task)
 	case in.Wanted == WantDeleted:
 		return nil, Errorf(Conflict, "Instance %s is being deleted", id)

@@ -185,7 +185,7 @@ func (s *State) detachVolume(o *DetachVolume) ([]string, *Error) {
 		return nil, Errorf(Conflict, "Instance %s is gone, and its node has not said so yet", o.Instance)
 	}
 	if a.Boot {
-		return nil, Errorf(Forbidden, "Cannot detach a root device volume")
+		return nil, Errorf(Invalid, "Cannot detach a root device volume")
 	}
 	in := old.Clone()
 	in.Generation++

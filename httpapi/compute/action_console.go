@@ -127,6 +127,9 @@ func (c *call) createRemoteConsole() error {
 // protocols are the protocols of the console types that are offered.
 var protocols = map[string]string{string(cluster.ConsoleNoVNC): "vnc", string(cluster.ConsoleSerial): "serial"}
 
+// consoleWords are what refusals call the request for a console.
+var consoleWords = map[string]string{string(cluster.ConsoleNoVNC): "get_vnc_console", string(cluster.ConsoleSerial): "get_serial_console"}
+
 // openConsole makes a token for a console, and gives the URL that it opens it at, on this node.
 func (c *call) openConsole(in *cluster.Instance, kind string) (string, error) {
 	switch {
@@ -134,6 +137,9 @@ func (c *call) openConsole(in *cluster.Instance, kind string) (string, error) {
 		return "", bad("Unavailable console type %s.", kind)
 	case in.Node == "" || in.Status.Power != cluster.PowerRunning && in.Status.Power != cluster.PowerPaused:
 		return "", conflict("Instance %s is not ready", in.ID)
+	}
+	if task := in.Status.Task; task == cluster.TaskDeleting || task == cluster.TaskMigrating {
+		return "", conflict("Cannot '%s' instance %s while it is in task_state %s", consoleWords[kind], in.ID, task)
 	}
 	secret := rest.NewUUID()
 	// Not through change: a repetition under the same Idempotency-Key needs a token of its own, since the first is kept nowhere.

@@ -19,6 +19,10 @@ const (
 	evacuateUnforced version = 68
 )
 
+// canEvacuate are the states in which a server can be built anew elsewhere. Nova wants those that are paused or suspended reset
+// to active first, which changes nothing: what was in memory went with the node.
+var canEvacuate = []cluster.VMState{cluster.VMActive, cluster.VMStopped, cluster.VMError, cluster.VMPaused, cluster.VMSuspended}
+
 // evacuateSchema is what evacuate takes at a microversion.
 func evacuateSchema(v version) *schema.Schema {
 	known := map[string]*schema.Schema{"host": schemaHost, "adminPass": schema.Text(0, 255)}
@@ -58,8 +62,7 @@ func evacuateServer(c *call, in *cluster.Instance, raw json.RawMessage) error {
 			return bad("The target host can't be the same one.")
 		}
 	}
-	states := []cluster.VMState{cluster.VMActive, cluster.VMStopped, cluster.VMError, cluster.VMPaused, cluster.VMSuspended}
-	if err := c.allowedIn(in, "evacuate", states); err != nil {
+	if err := c.inState(in, "evacuate", canEvacuate); err != nil { // whatever its node was doing, and a lock does not matter
 		return err
 	}
 	if from, ok := c.view.Node(in.Node); ok {

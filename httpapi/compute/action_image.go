@@ -84,7 +84,7 @@ func (c *call) checkCapture(in *cluster.Instance, action string, metadata map[st
 	if limit >= 0 && int64(len(metadata)) > limit {
 		return cluster.Errorf(cluster.Forbidden, "Image metadata limit exceeded")
 	}
-	return c.allowedIn(in, action, canCapture)
+	return c.fitFor(in, action, canCapture) // a lock is against changes of the server, and this is none
 }
 
 // capture saves a server: its disk, or, when it boots from a volume, a snapshot of each of its volumes.

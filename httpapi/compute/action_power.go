@@ -22,14 +22,27 @@ var rebootSchema = schema.Record(map[string]*schema.Schema{
 // allowedIn refuses an action in a state that Nova does not allow it in. Apply checks the same again; these are the words
 // that clients know. A repetition is left to Apply, which remembers.
 func (c *call) allowedIn(in *cluster.Instance, action string, states []cluster.VMState, tasks ...cluster.TaskState) error {
-	if err := c.unlocked(in); err != nil || !c.first() {
+	if err := c.unlocked(in); err != nil {
 		return err
 	}
-	if !slices.Contains(states, in.Status.VM) {
-		return conflict("Cannot '%s' instance %s while it is in vm_state %s", action, in.ID, in.Status.VM)
+	return c.fitFor(in, action, states, tasks...)
+}
+
+// fitFor is allowedIn for what may be done to a locked server, too: what neither changes nor removes it.
+func (c *call) fitFor(in *cluster.Instance, action string, states []cluster.VMState, tasks ...cluster.TaskState) error {
+	if err := c.inState(in, action, states); err != nil || !c.first() {
+		return err
 	}
 	if in.Status.Task != cluster.TaskNone && !slices.Contains(tasks, in.Status.Task) {
 		return conflict("Cannot '%s' instance %s while it is in task_state %s", action, in.ID, in.Status.Task)
+	}
+	return nil
+}
+
+// inState is fitFor whatever else is being done to the server.
+func (c *call) inState(in *cluster.Instance, action string, states []cluster.VMState) error {
+	if c.first() && !slices.Contains(states, in.Status.VM) {
+		return conflict("Cannot '%s' instance %s while it is in vm_state %s", action, in.ID, in.Status.VM)
 	}
 	return nil
 }
@@ -60,7 +73,7 @@ func rebootServer(c *call, in *cluster.Instance, raw json.RawMessage) error {
 	if kind == "HARD" {
 		states = []cluster.VMState{cluster.VMActive, cluster.VMStopped, cluster.VMPaused, cluster.VMSuspended, cluster.VMError}
 		tasks = []cluster.TaskState{cluster.TaskRebooting, cluster.TaskRebootHard, cluster.TaskSuspending, cluster.TaskResuming,
-			cluster.TaskUnpausing}
+			cluster.TaskPausing, cluster.TaskUnpausing}
 	}
 	if err := c.allowedIn(in, "reboot", states, tasks...); err != nil {
 		return err

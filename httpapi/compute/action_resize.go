@@ -40,6 +40,9 @@ func resizeServer(c *call, in *cluster.Instance, raw json.RawMessage) error {
 	if err := c.allowedIn(in, "resize", canMove); err != nil {
 		return err
 	}
+	if err := c.nodeAnswers(in); err != nil {
+		return err
+	}
 	f, err := c.usableFlavor(string(body.Flavor))
 	if err != nil {
 		return err
@@ -73,6 +76,17 @@ func (c *call) usableFlavor(ref string) (*cluster.Flavor, error) {
 	return f, nil
 }
 
+// nodeAnswers refuses what a server's node would have to do now, when it is down: nobody would do it. Users are not told which
+// node that is.
+func (c *call) nodeAnswers(in *cluster.Instance) error {
+	if n, ok := c.view.Node(in.Node); ok && c.first() {
+		if up, _ := c.up(n); !up {
+			return conflict("Service is unavailable at this time.")
+		}
+	}
+	return nil
+}
+
 func newOperation() cluster.OperationID { return cluster.OperationID(rest.NewUUID()) }
 
 // endResize makes the handler that confirms or reverts a resize, or a migration of a server that was off.
@@ -102,6 +116,9 @@ func migrateServer(c *call, in *cluster.Instance, raw json.RawMessage) error {
 		}
 	}
 	if err := c.allowedIn(in, "migrate", canMove); err != nil {
+		return err
+	}
+	if err := c.nodeAnswers(in); err != nil {
 		return err
 	}
 	if body.Host != "" {

@@ -55,7 +55,7 @@ func unshelveServer(c *call, in *cluster.Instance, raw json.RawMessage) error {
 			return bad("Malformed request body")
 		}
 	}
-	if err := c.allowedIn(in, "unshelve", []cluster.VMState{cluster.VMShelved, cluster.VMOffloaded}); err != nil {
+	if err := c.allowedIn(in, "unshelve", shelved); err != nil {
 		return err
 	}
 	op := &cluster.UnshelveInstance{ID: in.ID, By: c.by(), Host: body.Host}

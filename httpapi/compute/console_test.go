@@ -25,6 +25,7 @@ type inside struct {
 	user     string // whose password was set last, and to what
 	password string
 	crashed  cluster.InstanceID
+	other    *cluster.Node // the second, in a lab of two
 }
 
 func newInside(t testing.TB) *inside {

@@ -49,7 +49,7 @@ func (c *call) setMetadata(replace bool) error {
 	if err != nil {
 		return err
 	}
-	err = c.changeMetadata(func(m map[string]string) error {
+	err = c.changeMetadata("update metadata", func(m map[string]string) error {
 		if replace {
 			clear(m)
 		}
@@ -92,7 +92,7 @@ func (c *call) setOneMetadata() error {
 	if err != nil {
 		return err
 	}
-	err = c.changeMetadata(func(m map[string]string) error {
+	err = c.changeMetadata("update metadata", func(m map[string]string) error {
 		m[key] = value
 		return nil
 	})
@@ -104,7 +104,7 @@ func (c *call) setOneMetadata() error {
 
 func (c *call) deleteMetadata() error {
 	key := c.param("key")
-	err := c.changeMetadata(func(m map[string]string) error {
+	err := c.changeMetadata("delete metadata", func(m map[string]string) error {
 		if _, ok := m[key]; !ok {
 			return errNoMetadata
 		}
@@ -117,10 +117,16 @@ func (c *call) deleteMetadata() error {
 	return c.done(http.StatusNoContent)
 }
 
-// changeMetadata changes a copy of the metadata of the server that the path names.
-func (c *call) changeMetadata(change func(map[string]string) error) error {
+// describable are the states in which a server gets and loses tags and metadata.
+var describable = []cluster.VMState{cluster.VMActive, cluster.VMPaused, cluster.VMSuspended, cluster.VMStopped}
+
+// changeMetadata changes a copy of the metadata of the server that the path names. action is what refusals call it.
+func (c *call) changeMetadata(action string, change func(map[string]string) error) error {
 	return c.changeServer(func(in *cluster.Instance) (*cluster.UpdateInstance, error) {
 		if err := c.unlocked(in); err != nil {
+			return nil, err
+		}
+		if err := c.inState(in, action, describable); err != nil {
 			return nil, err
 		}
 		m := in.Clone().Spec.Metadata

@@ -8,15 +8,6 @@ import (
 	"github.com/kilonova/kilonova/httpapi/schema"
 )
 
-// noTags refuses a server that is being made or removed, as Nova does for tags.
-func noTags(in *cluster.Instance) error {
-	switch in.Status.VM {
-	case cluster.VMActive, cluster.VMStopped, cluster.VMPaused:
-		return nil
-	}
-	return conflict("Cannot 'tags' instance %s while it is in vm_state %s", in.ID, in.Status.VM)
-}
-
 func (c *call) listTags() error {
 	in, err := c.server()
 	if err != nil {
@@ -38,14 +29,14 @@ func (c *call) replaceTags() error {
 	if err != nil {
 		return err
 	}
-	if _, err := c.changeTags(func([]string) ([]string, error) { return body.Tags, nil }); err != nil {
+	if _, err := c.changeTags("update tags", func([]string) ([]string, error) { return body.Tags, nil }); err != nil {
 		return err
 	}
 	return c.listTags()
 }
 
 func (c *call) clearTags() error {
-	if _, err := c.changeTags(func([]string) ([]string, error) { return nil, nil }); err != nil {
+	if _, err := c.changeTags("delete tags", func([]string) ([]string, error) { return nil, nil }); err != nil {
 		return err
 	}
 	return c.done(http.StatusNoContent)
@@ -71,7 +62,7 @@ func (c *call) addTag() error {
 	if wrong := schemaTag.Check(tag); wrong != nil {
 		return bad("Tag '%s' is invalid. It must be a non empty string without characters '/' and ','. Validation error message: %s", tag, wrong.Body())
 	}
-	had, err := c.changeTags(func(tags []string) ([]string, error) {
+	had, err := c.changeTags("update tag", func(tags []string) ([]string, error) {
 		if !slices.Contains(tags, tag) {
 			tags = append(tags, tag)
 		}
@@ -92,7 +83,7 @@ func (c *call) addTag() error {
 
 func (c *call) deleteTag() error {
 	tag := c.param("tag")
-	_, err := c.changeTags(func(tags []string) ([]string, error) {
+	_, err := c.changeTags("delete tag", func(tags []string) ([]string, error) {
 		i := slices.Index(tags, tag)
 		if i < 0 {
 			return nil, notFound("Server %s has no tag '%s'", c.param("server"), tag)
@@ -105,10 +96,11 @@ func (c *call) deleteTag() error {
 	return c.done(http.StatusNoContent)
 }
 
-// changeTags changes a copy of the tags of the server that the path names, and returns those that it had.
-func (c *call) changeTags(change func([]string) ([]string, error)) (had []string, err error) {
+// changeTags changes a copy of the tags of the server that the path names, and returns those that it had. action is what
+// refusals call it. A lock does not matter.
+func (c *call) changeTags(action string, change func([]string) ([]string, error)) (had []string, err error) {
 	err = c.changeServer(func(in *cluster.Instance) (*cluster.UpdateInstance, error) {
-		if err := noTags(in); err != nil {
+		if err := c.inState(in, action, describable); err != nil {
 			return nil, err
 		}
 		had = in.Spec.Tags

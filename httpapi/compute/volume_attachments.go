@@ -2,6 +2,7 @@ package compute
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/kilonova/kilonova/cluster"
@@ -9,13 +10,24 @@ import (
 	"github.com/kilonova/kilonova/httpapi/schema"
 )
 
-// attachable are the states in which a server gets and loses volumes (OpenStack Compute API reference, volume attachments).
-var attachable = []cluster.VMState{cluster.VMActive, cluster.VMPaused, cluster.VMStopped, cluster.VMResized, cluster.VMSoftDeleted,
-	cluster.VMShelved, cluster.VMOffloaded}
+// attachable are the states in which a server gets and loses volumes, and shelved those that volumesWhileShelved added (OpenStack
+// Compute API reference, volume attachments).
+var (
+	attachable = []cluster.VMState{cluster.VMActive, cluster.VMPaused, cluster.VMStopped, cluster.VMResized, cluster.VMSoftDeleted}
+	shelved    = []cluster.VMState{cluster.VMShelved, cluster.VMOffloaded}
+)
 
-// detachable are those in which a server loses them.
-var detachable = []cluster.VMState{cluster.VMActive, cluster.VMPaused, cluster.VMSuspended, cluster.VMStopped, cluster.VMResized,
-	cluster.VMSoftDeleted, cluster.VMShelved, cluster.VMOffloaded}
+// volumesWhileShelved is the microversion from which a server gets and loses volumes while it is shelved.
+const volumesWhileShelved version = 20
+
+// volumesChange refuses to give a server volumes, or take them, in a state that Nova does not do it in.
+func (c *call) volumesChange(in *cluster.Instance, action string) error {
+	states := attachable
+	if c.v >= volumesWhileShelved {
+		states = slices.Concat(attachable, shelved)
+	}
+	return c.allowedIn(in, action, states)
+}
 
 // writeAttachment shows that a server has a volume. Later microversions leave out what says nothing new, and name the attachment.
 func (c *call) writeAttachment(j *writer, v *cluster.Volume, a *cluster.Attachment, made bool) {
@@ -125,7 +137,7 @@ func (c *call) attachVolume() error {
 	if err != nil {
 		return err
 	}
-	if err := c.allowedIn(in, "attach_volume", attachable); err != nil {
+	if err := c.volumesChange(in, "attach_volume"); err != nil {
 		return err
 	}
 	w := &body.Want
@@ -156,11 +168,14 @@ func (c *call) detachVolume() error {
 	if err != nil {
 		return err
 	}
-	if err := c.allowedIn(in, "detach_volume", detachable); err != nil {
+	if a.Boot {
+		return bad("Cannot detach a root device volume")
+	}
+	if err := c.volumesChange(in, "detach_volume"); err != nil {
 		return err
 	}
-	if a.Boot {
-		return cluster.Errorf(cluster.Forbidden, "Cannot detach a root device volume")
+	if err := c.nodeAnswers(in); err != nil {
+		return err
 	}
 	return c.accept(&cluster.DetachVolume{Volume: v.ID, Instance: in.ID, By: c.by()})
 }
@@ -186,11 +201,11 @@ func (c *call) updateAttachment() error {
 	if err != nil {
 		return err
 	}
-	if err := c.unlocked(in); err != nil {
-		return err
-	}
 	if body.Want.Volume != string(v.ID) || body.Want.Delete == nil {
 		if err := c.allow("os-volumes-attachments:swap", admin); err != nil {
+			return err
+		}
+		if err := c.allowedIn(in, "swap_volume", []cluster.VMState{cluster.VMActive, cluster.VMPaused, cluster.VMResized}); err != nil {
 			return err
 		}
 		return unsupported("putting another volume in the place of one that a server has")
