@@ -53,6 +53,11 @@ func (d *Driver) capture(ctx context.Context, id cluster.InstanceID, which virt.
 	if err != nil {
 		return err
 	}
+	done, err := d.copies.take(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer done()
 	f, err := d.fit(ctx, id)
 	if err != nil {
 		return err

@@ -73,6 +73,7 @@ type Driver struct {
 	caps   hostCaps
 	crash  crashes
 	views  views
+	copies turns  // of captures: libvirt copies of one domain at a time, and the file that it copies to is one
 	chroot string // prefix of the paths of sockets that libvirtd names; for tests
 
 	events chan virt.Event
