@@ -105,6 +105,7 @@ var applyParts = [...]func(s *State, op Op) (ids []string, refusal *Error, known
 	(*State).applyVolumeOp,
 	(*State).applyConsoleOp,
 	(*State).applyGroupOp,
+	(*State).applyLeaseOp,
 }
 
 func (s *State) applyClusterOp(op Op) (ids []string, refusal *Error, known bool) {

@@ -91,6 +91,7 @@ func (s *State) enrolNode(o *EnrolNode) ([]string, *Error) {
 	s.t.joinTokens.Set(used.ID, &used)
 
 	n := o.Node
+	n.Lost = nil
 	s.t.meta.NodeCount++
 	n.Number = s.t.meta.NodeCount
 	n.Token, n.Revision = o.Token, s.t.meta.Index
@@ -133,7 +134,7 @@ func (s *State) updateNode(o *UpdateNode) ([]string, *Error) {
 	}
 	n := o.Node
 	n.Number, n.Zone, n.Voter, n.Service = old.Number, old.Zone, old.Voter, old.Service
-	n.Token, n.Key, n.Enrolled = old.Token, old.Key, old.Enrolled
+	n.Token, n.Key, n.Enrolled, n.Lost = old.Token, old.Key, old.Enrolled, old.Lost
 	n.Revision, n.Updated = s.t.meta.Index, s.t.meta.Time
 	s.putNode(&n)
 	return []string{string(n.ID)}, nil

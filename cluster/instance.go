@@ -46,6 +46,7 @@ type Mode struct {
 	Reclaim Time    `json:"reclaim,omitempty"` // deleted softly: when it goes for good
 	Host    string  `json:"host,omitempty"`    // the node's name that it is to come back to, while it waits for one
 	Await   NodeID  `json:"await,omitempty"`   // a node that may still run it: nothing is done until its tombstone there is settled
+	Guard   uint64  `json:"guard,omitempty"`   // the epoch for which its node guards it: it may be started elsewhere when that dies
 	Error   bool    `json:"error,omitempty"`   // put in error by an administrator: no report of its node mends it
 }
 

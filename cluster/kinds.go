@@ -84,6 +84,13 @@ var newOp = [...]func() Op{
 	KindDeleteVolumeSnapshot: func() Op { return new(DeleteVolumeSnapshot) },
 	KindReportVolumes:        func() Op { return new(ReportVolumes) },
 	KindCaptureVolumes:       func() Op { return new(CaptureVolumes) },
+
+	KindBeginTerm:   func() Op { return new(BeginTerm) },
+	KindLoseNode:    func() Op { return new(LoseNode) },
+	KindReturnNode:  func() Op { return new(ReturnNode) },
+	KindPutSettings: func() Op { return new(PutSettings) },
+
+	KindGuardInstances: func() Op { return new(GuardInstances) },
 }
 
 // Known tells whether this build can decode and apply commands of the kind.

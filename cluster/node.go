@@ -25,6 +25,7 @@ type Node struct {
 	Key      Hash              `json:"key"`             // SHA-256 of its public key (SubjectPublicKeyInfo); zero: not recorded
 	Enrolled Time              `json:"enrolled"`
 	Updated  Time              `json:"updated"`
+	Lost     *Loss             `json:"lost,omitempty"` // taken for dead, and not back yet
 	Open     []string          `json:"open,omitempty"` // the provider networks among Bridges that members may make networks on
 }
 
@@ -121,6 +122,10 @@ func (n *Node) Clone() *Node {
 	c.Bridges, c.Open = maps.Clone(n.Bridges), slices.Clone(n.Open)
 	c.Host.Traits = append([]string(nil), n.Host.Traits...)
 	c.Host.Quarantine = append([]string(nil), n.Host.Quarantine...)
+	if n.Lost != nil {
+		lost := *n.Lost
+		c.Lost = &lost
+	}
 	return &c
 }
 
@@ -153,3 +158,17 @@ type SigningKey struct {
 	Seed    []byte `json:"seed"`
 	Created Time   `json:"created"`
 }
+
+// AllKnow tells whether every node knows the commands of a version. Those of a newer one must wait: a node that reads one that it does not
+// know stops.
+func (v *View) AllKnow(version uint32) bool {
+	for n := range v.Nodes() {
+		if n.Commands < version {
+			return false
+		}
+	}
+	return true
+}
+
+// LeaseCommands is the version of the command set that has leases.
+const LeaseCommands uint32 = 3

@@ -56,6 +56,7 @@ type Move struct {
 	Wanted    Power        `json:"wanted"`   // its power before
 	Host      string       `json:"host,omitempty"`
 	Forced    bool         `json:"forced,omitempty"`
+	Auto      bool         `json:"auto,omitempty"`       // an evacuation that nobody asked for: it waits for room
 	CopyDisks string       `json:"copy_disks,omitempty"` // live: "yes", "no" or "auto"
 	Signal    MoveSignal   `json:"signal,omitempty"`     // live: what the operator asked for meanwhile
 	Progress  MoveProgress `json:"progress,omitzero"`

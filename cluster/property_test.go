@@ -25,7 +25,7 @@ func drawCommand(t *rapid.T, v *View) Command {
 		c.Op = drawGroupOp(t, v)
 		return c
 	}
-	c.Op = pick(t, "about", drawInstanceOp, drawInstanceOp, drawOperationOp, drawOperationOp, drawVolumeOp, drawVolumeOp, drawOtherOp)(t, v)
+	c.Op = pick(t, "about", drawInstanceOp, drawInstanceOp, drawOperationOp, drawOperationOp, drawVolumeOp, drawVolumeOp, drawOtherOp, drawLeaseOp)(t, v)
 	return c
 }
 
@@ -69,6 +69,9 @@ func drawInstanceOp(t *rapid.T, v *View) Op {
 func drawCreate(t *rapid.T, node NodeID) *CreateInstances {
 	o := create("x", node)
 	o.Spec.Flavor.VCPUs = rapid.Int64Range(1, 4).Draw(t, "vcpus")
+	if rapid.Bool().Draw(t, "available") {
+		o.Spec.Metadata = map[string]string{KeyHA: "true"}
+	}
 	o.Items = nil
 	for range rapid.IntRange(1, 3).Draw(t, "items") {
 		id := pick(t, "new", "a", "b", "c", "d", "e", "f", "g")

@@ -58,6 +58,7 @@ var sections = [...]section{
 	table(35, func(t *tables) *btree.Map[VolumeID, *Volume] { return &t.volumes }, (*State).putVolume),
 	table(36, func(t *tables) *btree.Map[SnapshotID, *VolumeSnapshot] { return &t.snapshots }, (*State).putSnapshot),
 	table(40, func(t *tables) *btree.Map[string, *ConsoleToken] { return &t.consoleTokens }, (*State).putConsoleToken),
+	single(50, func(t *tables) *Settings { return t.settings }, func(s *State, x *Settings) { s.t.settings = x }),
 }
 
 // single makes the section of something that is there at most once.

@@ -26,6 +26,7 @@ func busyTown(t testing.TB) *town {
 	w.do(&PutPort{Port: *somePort("alone", "alone")})
 	w.active("a")
 	w.do(someConsole("a", "1"))
+	w.do(&PutSettings{Settings: Settings{Lease: DefaultLease()}})
 	w.do(someVolume("disk"))
 	w.do(someVolume("spare"))
 	w.do(attach("disk", "a"))

@@ -8,6 +8,7 @@ import "github.com/tidwall/btree"
 // Composite keys are joined with sep, which no ID can hold.
 type tables struct {
 	authority *Authority
+	settings  *Settings // nil: nobody chose any
 	meta      meta
 	feed      feed[InstanceID] // the feeds are part of no comparison
 	nodeFeed  feed[NodeID]
@@ -39,6 +40,8 @@ type meta struct {
 	AggregateCount  int64  `json:"aggregate_count,omitempty"`
 	AggregateIndex  uint64 `json:"aggregate_index,omitempty"` // at which an aggregate changed last
 	AttachmentCount int64  `json:"attachment_count,omitempty"`
+
+	Term TermID `json:"term,omitempty"` // the leadership that was begun last
 }
 
 type nodeTables struct {
