@@ -1,0 +1,239 @@
+package crash
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/kilonova/kilonova/virt"
+)
+
+// server is a server as the API shows it.
+type server struct {
+	ID     string
+	Name   string
+	Status string
+	Host   string  `json:"OS-EXT-SRV-ATTR:host"`
+	Task   *string `json:"OS-EXT-STS:task_state"`
+	Fault  struct {
+		Message string
+		Details string
+	}
+	Flavor  struct{ VCPUs, RAM, Disk int }
+	Image   any `json:"image"` // "" for one that boots from a volume
+	Volumes []struct {
+		ID string
+	} `json:"os-extended-volumes:volumes_attached"`
+}
+
+// settled tells whether nothing is under way with it.
+func (s *server) settled() bool { return s.Task == nil && s.Status != "BUILD" }
+
+// ofVolume tells whether it boots from a volume.
+func (s *server) ofVolume() bool { text, ok := s.Image.(string); return ok && text == "" }
+
+// account is all that the API says at a moment when nothing is under way, and what the hosts hold.
+type account struct {
+	servers    []server
+	nodes      []node
+	migrations []migration
+	images     []picture
+	volumes    []volume
+	snapshots  []snapshot
+	hosts      map[string]map[string]*held
+	left       map[string][]string // by host: files of volumes and of captures
+}
+
+type node struct {
+	Name string
+	Raft string
+	Used struct {
+		VCPUs     int `json:"vcpus"`
+		MemoryMiB int `json:"memory_mib"`
+		DiskGiB   int `json:"disk_gib"`
+	}
+	Status     string
+	State      string
+	Quarantine []string
+}
+
+type migration struct {
+	Status   string
+	Instance string `json:"instance_uuid"`
+	Type     string `json:"migration_type"`
+}
+
+type picture struct{ ID, Name, Status string }
+
+type volume struct {
+	ID, Name, Status string
+	Size             int
+	Attachments      []struct {
+		Server string `json:"server_id"`
+	}
+}
+
+type snapshot struct {
+	ID, Status string
+	Size       int
+}
+
+// over are Nova's words for a migration that has ended.
+var over = []string{"error", "confirmed", "reverted", "completed", "cancelled"}
+
+// rest is what a domain is in a status in which nothing is under way.
+var rest = map[string]struct {
+	power virt.Power
+	saved bool
+}{
+	"ACTIVE": {virt.PowerRunning, false}, "RESCUE": {virt.PowerRunning, false}, "PAUSED": {virt.PowerPaused, false},
+	"SHUTOFF": {virt.PowerOff, false}, "SOFT_DELETED": {virt.PowerOff, false}, "SUSPENDED": {virt.PowerOff, true},
+}
+
+const offloaded = "SHELVED_OFFLOADED"
+
+// faults lists where the cluster and its hosts do not say the same, and what was left over.
+func (a *account) faults() []string {
+	var all []string
+	add := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
+	known := map[string]*server{}
+	for i := range a.servers {
+		s := &a.servers[i]
+		known[s.ID] = s
+		if why := a.compare(s); why != "" {
+			add("server %s (%s) is %s on %q: %s", s.Name, s.ID, s.Status, s.Host, why)
+		}
+	}
+	for _, host := range slices.Sorted(maps.Keys(a.hosts)) {
+		for _, id := range slices.Sorted(maps.Keys(a.hosts[host])) {
+			s, h := known[id], a.hosts[host][id]
+			if s == nil || s.Host != host || s.Status == offloaded {
+				add("%s holds %s, which is not there: defined %t, power %d, disks %d", host, id, h.Defined, h.Power, len(h.Storage.Files))
+			}
+		}
+	}
+	for _, m := range a.migrations {
+		if !slices.Contains(over, m.Status) {
+			add("the %s of %s is %s", m.Type, m.Instance, m.Status)
+		}
+	}
+	for _, p := range a.images {
+		if p.Status != "active" {
+			add("image %s (%s) is %s", p.Name, p.ID, p.Status)
+		}
+	}
+	all = append(all, a.volumeFaults(known)...)
+	return append(all, a.nodeFaults()...)
+}
+
+// compare says how a server and its domain differ; "": they do not.
+func (a *account) compare(s *server) string {
+	if !s.settled() {
+		return fmt.Sprintf("the task is %s", *s.Task)
+	}
+	if s.Status == offloaded {
+		return ""
+	}
+	h := a.hosts[s.Host][s.ID]
+	want, ok := rest[s.Status]
+	if !ok {
+		return "that is no status to rest in: " + s.Fault.Message + " " + s.Fault.Details
+	}
+	switch {
+	case h == nil || !h.Defined:
+		return "its host has no domain"
+	case h.Power != want.power || h.Saved != want.saved:
+		return fmt.Sprintf("its domain has power %d, saved %t", h.Power, h.Saved)
+	case (h.disk(virt.DiskRescue) != nil) != (s.Status == "RESCUE"):
+		return "its domain has a rescue disk or lacks one"
+	case (h.root() == nil) != s.ofVolume():
+		return "its domain lacks a root disk or has one too many"
+	}
+	for _, f := range h.Storage.Files {
+		if f.Epoch != h.Storage.Epoch {
+			return fmt.Sprintf("disks of epoch %d are left beside those of %d", f.Epoch, h.Storage.Epoch)
+		}
+	}
+	var has, due []string
+	for _, v := range h.Storage.Volumes {
+		has = append(has, v.ID)
+	}
+	for _, v := range s.Volumes {
+		due = append(due, v.ID)
+	}
+	slices.Sort(has)
+	slices.Sort(due)
+	if !slices.Equal(has, due) {
+		return fmt.Sprintf("it has the volumes %v and should have %v", has, due)
+	}
+	return ""
+}
+
+// volumeFaults looks whether volumes and servers agree on who has what, and for files of volumes that are gone.
+func (a *account) volumeFaults(known map[string]*server) []string {
+	var all []string
+	there := map[string]bool{}
+	for _, v := range a.volumes {
+		there[v.ID] = true
+		if v.Status != "available" && v.Status != "in-use" {
+			all = append(all, fmt.Sprintf("volume %s is %s", v.Name, v.Status))
+		}
+		for _, at := range v.Attachments {
+			s := known[at.Server]
+			if s == nil || !slices.ContainsFunc(s.Volumes, func(x struct{ ID string }) bool { return x.ID == v.ID }) {
+				all = append(all, fmt.Sprintf("volume %s is attached to %s, which does not know", v.Name, at.Server))
+			}
+		}
+	}
+	for _, s := range a.snapshots {
+		there[s.ID] = true
+		if s.Status != "available" {
+			all = append(all, fmt.Sprintf("snapshot %s is %s", s.ID, s.Status))
+		}
+	}
+	for host, files := range a.left {
+		for _, f := range files {
+			if id, ok := strings.CutPrefix(f, "volumes/"); !ok || !there[id] {
+				all = append(all, fmt.Sprintf("%s has the file %s left", host, f))
+			}
+		}
+	}
+	return all
+}
+
+// nodeFaults adds up what the nodes are promised. Which disk a volume takes is not said, so disks are added up over all nodes.
+func (a *account) nodeFaults() []string {
+	var all []string
+	var promised, disk int
+	for i := range a.servers {
+		if s := &a.servers[i]; s.Status != offloaded && !s.ofVolume() {
+			disk += s.Flavor.Disk
+		}
+	}
+	for _, v := range a.volumes {
+		disk += v.Size
+	}
+	for _, s := range a.snapshots {
+		disk += s.Size
+	}
+	for _, n := range a.nodes {
+		var cpus, ram int
+		for i := range a.servers {
+			if s := &a.servers[i]; s.Host == n.Name && s.Status != offloaded {
+				cpus, ram = cpus+s.Flavor.VCPUs, ram+s.Flavor.RAM
+			}
+		}
+		promised += n.Used.DiskGiB
+		if n.Used.VCPUs != cpus || n.Used.MemoryMiB != ram {
+			all = append(all, fmt.Sprintf("%s is said to hold %d vCPU and %d MiB; its servers have %d and %d", n.Name, n.Used.VCPUs, n.Used.MemoryMiB, cpus, ram))
+		}
+		if len(n.Quarantine) > 0 {
+			all = append(all, fmt.Sprintf("%s leaves alone %v", n.Name, n.Quarantine))
+		}
+	}
+	if promised != disk {
+		all = append(all, fmt.Sprintf("all nodes are said to hold %d GiB; what there is has %d", promised, disk))
+	}
+	return all
+}

@@ -1,0 +1,140 @@
+package crash
+
+import (
+	"context"
+	"flag"
+	"os"
+	"regexp"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/kilonova/kilonova/node"
+	"github.com/kilonova/kilonova/node/operate"
+	"github.com/kilonova/kilonova/node/reconcile"
+)
+
+const (
+	binaryEnv = "KILONOVA_BIN" // names the kilonova program under test
+	loopback  = "127.0.41"
+)
+
+var (
+	whole = flag.Bool("whole", false, "everything that can go wrong, not only a representative part")
+	only  = flag.String("only", "", "a regular expression: which cues, as they are printed")
+	seed  = flag.Uint64("seed", 1, "chooses the part, and what happens at the same time")
+)
+
+// unmet are places that no deed comes by, each with its reason.
+var unmet = map[string]string{
+	"operate/landing/before-arrival": "only a migration that failed asks what became of its guest; it is come by when others are harmed",
+	"volumes/grow-volume/before":     "extending is a single step of a volume's life, not of an instance's",
+	"volumes/grow-volume/after":      "as before it",
+	"volumes/upload-volume/before":   "making an image of a volume is a single step of a volume's life, not of an instance's",
+	"volumes/upload-volume/after":    "as before it",
+	"volumes/remove-snapshot/before": "a snapshot is deleted by itself, not by an operation of an instance",
+	"volumes/remove-snapshot/after":  "as before it",
+}
+
+// Whoever carries out an operation of an instance dies at a place on the way, or the leader does, or something fails there: at every place that the
+// operations come by, which is found out by letting them go well first. Each is finished or undone, the guest ran at most once at every
+// moment, and nothing is lost or left over.
+func TestCrash(t *testing.T) {
+	binary := os.Getenv(binaryEnv)
+	if testing.Short() || binary == "" {
+		t.Skip("crashes need " + binaryEnv + " (make test sets it), and are left out of -short")
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	dir, err := os.MkdirTemp("", "kilonova-crash-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if t.Failed() {
+			t.Log("the nodes' logs are in", dir)
+		} else if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	}()
+	r, err := newTroupe(ctx, binary, dir, loopback)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.town.close()
+	heard := rehearse(ctx, t, r)
+	if t.Failed() {
+		return
+	}
+	all := programme(heard)
+	switch {
+	case *only != "":
+		chosen := regexp.MustCompile(*only)
+		all = slices.DeleteFunc(all, func(c cue) bool { return !chosen.MatchString(c.String()) })
+	case !*whole:
+		all = representative(all, *seed)
+	}
+	score := tally{}
+	groups := waves(all, *seed, func(deed string) bool { return r.deeds[deed].away })
+	for i, cues := range groups {
+		start := time.Now()
+		w := r.cast(cues)
+		w.run(ctx)
+		report(t, w, &score)
+		t.Logf("wave %d of %d: %d plays in %s", i+1, len(groups), len(cues), time.Since(start).Round(time.Second/10))
+	}
+	t.Logf("%+v", score)
+}
+
+// tally counts how plays ended.
+type tally struct{ Plays, Struck, Undone, Missed int }
+
+func report(t *testing.T, w *wave, score *tally) {
+	t.Helper()
+	for _, p := range w.plays {
+		score.Plays++
+		if p.struck {
+			score.Struck++
+		}
+		if p.undone {
+			score.Undone++
+		}
+		if !p.struck && len(p.faults) == 0 {
+			score.Missed++
+			t.Logf("not come by: %s", p.cue)
+		}
+		for _, f := range p.faults {
+			t.Errorf("%s (server %s, %s): %s", p.cue, p.id, p.name, f)
+		}
+	}
+	for _, f := range w.faults {
+		t.Error(f)
+	}
+}
+
+// rehearse does every deed without harm, and gives the places that they came by.
+func rehearse(ctx context.Context, t *testing.T, r *troupe) []cue {
+	t.Helper()
+	var heard, cues []cue
+	for _, d := range deeds() {
+		cues = append(cues, cue{deed: d.name})
+	}
+	met := map[string]bool{}
+	for _, some := range waves(cues, 0, func(deed string) bool { return r.deeds[deed].away }) {
+		w := r.cast(some)
+		w.run(ctx)
+		report(t, w, &tally{})
+		for _, p := range w.plays {
+			for _, c := range w.heard(p) {
+				heard = append(heard, c)
+				met[c.point] = true
+			}
+		}
+	}
+	for _, point := range slices.Concat(operate.Points(), reconcile.Points(), node.Points()) {
+		if met[point] != (unmet[point] == "") {
+			t.Errorf("%s: come by is %t, and the list of places that nothing comes by says otherwise", point, met[point])
+		}
+	}
+	return heard
+}

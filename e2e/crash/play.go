@@ -1,0 +1,330 @@
+package crash
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// How long things may take.
+const (
+	settleTimeout = 90 * time.Second // from the request until its operation is done or undone
+	lookEvery     = 50 * time.Millisecond
+	lateBy        = 2500 * time.Millisecond // a place may be come by so long after its operation has ended: what was left is cleared away
+	electTimeout  = 30 * time.Second
+)
+
+// harm is what happens at a place.
+type harm string
+
+const (
+	none    harm = ""       // nothing: the play is a rehearsal
+	kill    harm = "kill"   // the daemon that comes by is killed
+	leader  harm = "leader" // the leader is killed while the daemon that comes by stands still
+	failing harm = "error"  // what was to be done there fails
+)
+
+// side says where a place is come by.
+type side string
+
+const (
+	home   side = "home" // on the server's host, as it was before
+	away   side = "away" // on another
+	either side = "any"
+)
+
+// cue says what goes wrong during a deed.
+type cue struct {
+	deed  string
+	point string
+	side  side
+	hit   int // at which time that the place is come by, counted from 1
+	harm  harm
+}
+
+func (c cue) String() string {
+	if c.harm == none {
+		return c.deed
+	}
+	return fmt.Sprintf("%s: %s %d*%s at %s", c.deed, c.harm, c.hit, c.point, c.side)
+}
+
+// order is what cues are sorted by.
+func (c cue) order() string {
+	return fmt.Sprintf("%s %s %s %02d %s", c.deed, c.point, c.side, c.hit, c.harm)
+}
+
+// play is one deed, done to one server, with one thing that goes wrong.
+type play struct {
+	troupe *troupe
+	deed   *deed
+	cue    cue
+	name   string
+	host   string // where the server is to be made; "": anywhere
+
+	id     string // of the server
+	extra  string // ID of the volume that the deed is about
+	home   string // name of the server's host before
+	before memory
+
+	faults []string
+	struck bool // the thing did go wrong
+	undone bool // the operation was rolled back
+	took   time.Duration
+}
+
+// memory is what must not be lost.
+type memory struct {
+	at    time.Time
+	on    time.Time // when the guest's present boot began
+	boots int       // how often its disk was booted
+}
+
+func (p *play) api() *client { return p.troupe.town.api }
+
+func (p *play) fault(format string, args ...any) {
+	p.faults = append(p.faults, fmt.Sprintf(format, args...))
+}
+
+// prepare makes the server and all that the deed needs.
+func (p *play) prepare(ctx context.Context) error {
+	if p.deed.makes {
+		return nil
+	}
+	all := append([]step{{createServer, "ACTIVE"}}, p.deed.before...)
+	for _, s := range all {
+		if err := s.ask(ctx, p); err != nil {
+			return err
+		}
+		if s.wait == "" {
+			continue
+		}
+		if _, err := p.await(ctx, []string{s.wait}, nil); err != nil {
+			return err
+		}
+	}
+	s, err := p.api().server(ctx, p.id)
+	if err != nil {
+		return err
+	}
+	p.home = s.Host
+	p.before = p.remember()
+	return nil
+}
+
+// remember looks what the guest's memory and disk hold.
+func (p *play) remember() memory {
+	m := memory{at: time.Now()}
+	for _, h := range p.troupe.town.chronicle.on(p.id) {
+		if !h.Defined {
+			continue
+		}
+		m.on = h.last().On
+		if f := h.root(); f != nil {
+			m.boots = f.Notes.Boots
+		}
+	}
+	return m
+}
+
+// await waits until nothing is under way with the server and also says nothing against it. A server that is gone has the status "".
+func (p *play) await(ctx context.Context, statuses []string, also func(*server) error) (*server, error) {
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	var last error
+	for {
+		s, err := p.api().server(ctx, p.id)
+		if ctx.Err() != nil {
+			return s, fmt.Errorf("wait until it is one of %q: %w", statuses, last)
+		}
+		if no, ok := err.(*refused); ok && no.status == http.StatusNotFound {
+			s, err = &server{ID: p.id}, nil
+		}
+		if err == nil && s.settled() && (statuses == nil || slices.Contains(statuses, s.Status)) {
+			if also == nil {
+				return s, nil
+			}
+			if err = also(s); err == nil {
+				return s, nil
+			}
+		}
+		task := ""
+		if s.Task != nil {
+			task = *s.Task
+		}
+		last = errors.Join(fmt.Errorf("it is %q with the task %q", s.Status, task), err)
+		pause(ctx, lookEvery)
+	}
+}
+
+// perform does the deed while something goes wrong, and judges what came of it.
+func (p *play) perform(ctx context.Context) {
+	start := time.Now()
+	over, err := p.arm(ctx)
+	if err == nil {
+		err = p.deed.do.ask(ctx, p)
+	}
+	if err != nil {
+		p.fault("it was answered with %v", err)
+		over()
+		return
+	}
+	s, err := p.end(ctx)
+	if err == nil && !p.wasStruck() {
+		until := time.Now().Add(lateBy)
+		for !p.wasStruck() && time.Now().Before(until) && pause(ctx, lookEvery) {
+		}
+		if p.wasStruck() {
+			s, err = p.end(ctx)
+		}
+	}
+	p.struck = p.wasStruck()
+	over()
+	p.took = time.Since(start)
+	if err != nil {
+		p.fault("it does not come to an end: %v", err)
+		return
+	}
+	p.judge(ctx, s)
+}
+
+// end waits until the deed is done or undone, and the server's actions say so.
+func (p *play) end(ctx context.Context) (*server, error) {
+	return p.await(ctx, append(slices.Clone(p.deed.done), p.deed.undone...), func(s *server) error {
+		_, err := p.told(ctx)
+		return err
+	})
+}
+
+// told gives what the actions of the server say of the deed; an error: that it is not over.
+func (p *play) told(ctx context.Context) (failure string, err error) {
+	type action struct {
+		Action    string
+		RequestID string `json:"request_id"`
+		Start     string `json:"start_time"`
+		Message   *string
+		Events    []struct {
+			Event  string
+			Result *string
+			Finish *string `json:"finish_time"`
+		}
+	}
+	path := "/compute/v2.1/servers/" + p.id + "/os-instance-actions"
+	var list struct{ InstanceActions []action }
+	if err := p.api().get(ctx, path, &list); err != nil {
+		return "", err
+	}
+	i := slices.IndexFunc(list.InstanceActions, func(a action) bool { return a.Action == p.deed.action })
+	if i < 0 {
+		return "", fmt.Errorf("its actions do not name %q: %+v", p.deed.action, list.InstanceActions)
+	}
+	var one struct{ InstanceAction action }
+	if err := p.api().get(ctx, path+"/"+list.InstanceActions[i].RequestID, &one); err != nil {
+		return "", err
+	}
+	a := one.InstanceAction
+	for _, e := range a.Events {
+		if e.Result == nil || e.Finish == nil {
+			return "", fmt.Errorf("the event %s of the action %s is not finished", e.Event, a.Action)
+		}
+		if *e.Result != "Success" && failure == "" {
+			failure = e.Event + ": " + *e.Result
+		}
+	}
+	if len(a.Events) == 0 {
+		return "", fmt.Errorf("the action %s has no events", a.Action)
+	}
+	if a.Message != nil {
+		failure = *a.Message
+	}
+	return failure, nil
+}
+
+// judge looks whether the answer was honest, and whether anything was lost.
+func (p *play) judge(ctx context.Context, s *server) {
+	failure, err := p.told(ctx)
+	if err != nil {
+		p.fault("%v", err)
+		return
+	}
+	p.undone = failure != ""
+	switch {
+	case p.undone && !slices.Contains(p.deed.undone, s.Status):
+		p.fault("its actions say that it failed (%s), and it is %s", failure, s.Status)
+	case !p.undone && !slices.Contains(p.deed.done, s.Status):
+		p.fault("its actions say that it succeeded, and it is %s: %s", s.Status, s.Fault.Message)
+	case p.undone && p.cue.harm == none:
+		p.fault("nothing went wrong, and it failed: %s", failure)
+	}
+	if s.Status == "" || s.Status == offloaded || p.deed.makes || s.Status == "ERROR" {
+		return
+	}
+	pause(ctx, 2*tailEvery) // the chronicle is as far behind
+	now := p.remember()
+	if p.deed.memory && !now.on.Equal(p.before.on) {
+		p.fault("its guest was booted at %s, and before at %s", clock(now.on), clock(p.before.on))
+	}
+	if booted := p.troupe.town.chronicle.bootsSince(p.id, p.before.at); !p.deed.anew && !s.ofVolume() && s.Status != "RESCUE" && now.boots != p.before.boots+booted {
+		p.fault("its disk counts %d boots, and had %d before %d more", now.boots, p.before.boots, booted)
+	}
+}
+
+// arm puts the harm in its place. Call over when the play is.
+func (p *play) arm(ctx context.Context) (over func(), err error) {
+	over = func() {}
+	if p.cue.harm == none {
+		return over, nil
+	}
+	scope := p.id
+	if p.deed.makes {
+		scope = p.name
+	}
+	t := p.troupe.place(p, p.cue.point+"@"+scope)
+	action := string(p.cue.harm)
+	if p.cue.harm == leader {
+		t.file = filepath.Join(p.troupe.town.dir, p.name+".here")
+		action = "wait:" + t.file
+	}
+	for _, at := range t.peers {
+		if err := at.arm(t.place, fmt.Sprintf("%d*%s", p.cue.hit, action)); err != nil {
+			return over, err
+		}
+	}
+	watching, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		t.watch(watching, p)
+	}()
+	return func() {
+		stop()
+		<-done
+		t.clear()
+	}, nil
+}
+
+// usurp kills the leader and waits for another one.
+func (t *town) usurp(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, electTimeout)
+	defer cancel()
+	old, err := t.leader(ctx)
+	if err != nil {
+		return err
+	}
+	old.kill()
+	return t.poll(ctx, func() error {
+		_, err := t.leader(ctx)
+		return err
+	})
+}
+
+// gone tells whether a file is not there.
+func absent(file string) bool {
+	_, err := os.Lstat(file)
+	return errors.Is(err, os.ErrNotExist)
+}

@@ -1,0 +1,88 @@
+package crash
+
+import (
+	"cmp"
+	"math/rand/v2"
+	"slices"
+	"strings"
+)
+
+const (
+	castSize = 12 // plays at the same time
+	maxHits  = 4  // a place that is come by more often is one at which something is repeated
+)
+
+// behindCommits is where places stand that only the leader comes by.
+const behindCommits = "propose/"
+
+// programme gives everything that can go wrong at the places that were heard of in rehearsals.
+func programme(heard []cue) []cue {
+	var all []cue
+	for _, c := range heard {
+		if c.hit > maxHits {
+			continue
+		}
+		for _, h := range []harm{kill, leader, failing} {
+			if h == leader && strings.HasPrefix(c.point, behindCommits) {
+				continue // it is the leader who is killed there
+			}
+			c.harm = h
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// representative leaves of a programme, in its order: the daemon killed once at every place, and for each deed the leader killed at one place and
+// an error at another. Which ones depends on the seed alone.
+func representative(all []cue, seed uint64) []cue {
+	order := slices.Clone(all)
+	shuffle(order, seed)
+	seen := map[cue]bool{}
+	chosen := map[cue]bool{}
+	for _, c := range order {
+		if c.hit > 1 {
+			continue
+		}
+		var kind cue
+		if c.harm == kill {
+			kind = cue{point: c.point, side: c.side, harm: kill}
+		} else {
+			kind = cue{deed: c.deed, harm: c.harm}
+		}
+		if !seen[kind] {
+			seen[kind], chosen[c] = true, true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(c cue) bool { return !chosen[c] })
+}
+
+// waves deals cues into groups that are played at the same time. In a group that is for deeds after a power cut there are no others, since they
+// all lose the same host.
+func waves(all []cue, seed uint64, after func(deed string) bool) [][]cue {
+	order := slices.Clone(all)
+	shuffle(order, seed)
+	slices.SortStableFunc(order, func(a, b cue) int { return cmp.Compare(rank(after(a.deed)), rank(after(b.deed))) })
+	var groups [][]cue
+	for len(order) > 0 {
+		n := 1
+		for n < min(castSize, len(order)) && after(order[n].deed) == after(order[0].deed) {
+			n++
+		}
+		groups = append(groups, order[:n])
+		order = order[n:]
+	}
+	return groups
+}
+
+func rank(last bool) int {
+	if last {
+		return 1
+	}
+	return 0
+}
+
+func shuffle(cues []cue, seed uint64) {
+	r := rand.New(rand.NewPCG(seed, seed))
+	r.Shuffle(len(cues), func(i, j int) { cues[i], cues[j] = cues[j], cues[i] })
+}

@@ -1,0 +1,196 @@
+package crash
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"sync"
+	"time"
+)
+
+const (
+	townSize     = 3
+	readyTimeout = time.Minute
+	readyPoll    = 20 * time.Millisecond
+	tailEvery    = 20 * time.Millisecond
+)
+
+// town is a cluster of processes on this machine, with simulated hypervisors, whose members are started again whenever they die.
+type town struct {
+	dir    string
+	binary string
+	peers  []*peer
+	api    *client
+
+	chronicle *chronicle
+	stop      context.CancelFunc
+	readers   sync.WaitGroup
+
+	mu     sync.Mutex
+	faults []string // what must not happen and did, outside of any one case
+}
+
+var joinToken = regexp.MustCompile(`\bkn1\S+`)
+
+// newTown makes a cluster and waits until every node has a vote and takes instances.
+func newTown(ctx context.Context, binary, dir, loopback string) (_ *town, err error) {
+	t := &town{dir: dir, binary: binary, chronicle: newChronicle()}
+	defer func() {
+		if err != nil {
+			t.close()
+		}
+	}()
+	for i := range townSize {
+		name := "crash" + strconv.Itoa(i+1)
+		p := &peer{town: t, name: name, addr: loopback + "." + strconv.Itoa(i+1), dir: filepath.Join(dir, name), armed: map[string]string{}}
+		if err := os.MkdirAll(p.dir, 0o700); err != nil {
+			return nil, err
+		}
+		if err := p.write(); err != nil {
+			return nil, err
+		}
+		t.peers = append(t.peers, p)
+	}
+	tailing, stop := context.WithCancel(context.Background())
+	t.stop = stop
+	for _, p := range t.peers {
+		t.readers.Go(func() { t.follow(tailing, p) })
+	}
+	first := t.peers[0]
+	if err := first.start(append([]string{"init"}, first.flags()...)...); err != nil {
+		return nil, err
+	}
+	t.api = newClient(t)
+	if err := t.poll(ctx, func() error { return t.api.logIn(ctx, filepath.Join(first.dir, "clouds.yaml")) }); err != nil {
+		return nil, err
+	}
+	for _, p := range t.peers[1:] {
+		out, err := exec.CommandContext(ctx, binary, "node", "token", "create", "--data-dir", first.dir).Output()
+		if err != nil {
+			return nil, fmt.Errorf("make a join token: %w", err)
+		}
+		args := append([]string{"join", first.addr, "--token", string(joinToken.Find(out))}, p.flags()...)
+		if err := p.start(args...); err != nil {
+			return nil, err
+		}
+	}
+	return t, t.complete(ctx)
+}
+
+// follow reads what a host writes down.
+func (t *town) follow(ctx context.Context, p *peer) {
+	in := tail{path: filepath.Join(p.dir, "sim.json")}
+	defer in.close()
+	for ctx.Err() == nil {
+		if err := in.read(func(e entry) { t.chronicle.take(p.name, e) }); err != nil {
+			t.fault("%v", err)
+			return
+		}
+		pause(ctx, tailEvery)
+	}
+}
+
+// fault notes something that must not happen.
+func (t *town) fault(format string, args ...any) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.faults = append(t.faults, fmt.Sprintf(format, args...))
+}
+
+// taken gives the faults since it was called last.
+func (t *town) taken() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := t.faults
+	t.faults = nil
+	return all
+}
+
+// poll tries until it works or takes too long.
+func (t *town) poll(ctx context.Context, try func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	for {
+		err := try()
+		if err == nil {
+			return nil
+		}
+		if !pause(ctx, readyPoll) {
+			return errors.Join(ctx.Err(), err)
+		}
+	}
+}
+
+// complete waits until every node votes and takes instances.
+func (t *town) complete(ctx context.Context) error {
+	return t.poll(ctx, func() error {
+		nodes, err := t.api.nodes(ctx)
+		if err != nil {
+			return err
+		}
+		ready := 0
+		for _, n := range nodes {
+			if (n.Raft == "leader" || n.Raft == "voter") && n.Status == "enabled" && n.State == "up" {
+				ready++
+			}
+		}
+		if ready < townSize {
+			return fmt.Errorf("%d of %d nodes vote and take instances: %+v", ready, townSize, nodes)
+		}
+		return nil
+	})
+}
+
+// leader finds the node that leads.
+func (t *town) leader(ctx context.Context) (*peer, error) {
+	nodes, err := t.api.nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range nodes {
+		if n.Raft == "leader" {
+			return t.named(n.Name), nil
+		}
+	}
+	return nil, errors.New("no node leads")
+}
+
+func (t *town) named(name string) *peer {
+	for _, p := range t.peers {
+		if p.name == name {
+			return p
+		}
+	}
+	return nil
+}
+
+// close ends the nodes.
+func (t *town) close() {
+	for _, p := range t.peers {
+		p.end()
+	}
+	if t.stop != nil {
+		t.stop()
+	}
+	t.readers.Wait()
+	if t.api != nil {
+		t.api.close()
+	}
+}
+
+// pause waits, or returns false when ctx ends first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,127 @@
+package crash
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// trap is a harm in its place.
+type trap struct {
+	place string
+	harm  harm
+	hit   int
+	peers []*peer // where it is
+	from  []int64 // as long as their traces were when it was put there
+	file  string  // of a place that is made to wait
+
+	mu     sync.Mutex
+	sprung bool
+}
+
+// wasStruck tells whether the harm has happened.
+func (p *play) wasStruck() bool {
+	t := p.troupe.trap(p)
+	if t == nil {
+		return p.cue.harm == none
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.sprung
+}
+
+// watch waits until the harm happens, and does what is left to do then.
+func (t *trap) watch(ctx context.Context, p *play) {
+	for pause(ctx, readyPoll) {
+		if !t.springs() {
+			continue
+		}
+		t.clear()
+		if t.harm == leader {
+			if err := p.troupe.town.usurp(ctx); err != nil && ctx.Err() == nil {
+				p.troupe.town.fault("%s: kill the leader: %v", p.cue, err)
+			}
+			_ = os.Remove(t.file) // whoever waits may have been the leader
+		}
+		t.mu.Lock()
+		t.sprung = true
+		t.mu.Unlock()
+		return
+	}
+}
+
+// springs tells whether the harm happens now.
+func (t *trap) springs() bool {
+	switch t.harm {
+	case kill:
+		return slices.ContainsFunc(t.peers, func(p *peer) bool { return !p.has(t.place) })
+	case leader:
+		return !absent(t.file)
+	}
+	point, scope, _ := strings.Cut(t.place, "@")
+	for i, p := range t.peers {
+		n := 0
+		for _, h := range p.hits(t.from[i], p.traced()) {
+			if h.point == point && slices.Contains(h.scopes, scope) {
+				n++
+			}
+		}
+		if n >= t.hit {
+			return true
+		}
+	}
+	return false
+}
+
+// clear takes the trap away, and lets go on whoever is in it.
+func (t *trap) clear() {
+	for _, p := range t.peers {
+		if err := p.disarm(t.place); err != nil {
+			p.town.fault("%v", err)
+		}
+	}
+	if t.file != "" && t.harm != leader {
+		_ = os.Remove(t.file)
+	}
+}
+
+// has tells whether a harm is still in its place.
+func (p *peer) has(place string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, ok := p.armed[place]
+	return ok
+}
+
+// hit is one time that a daemon came by a place.
+type hit struct {
+	point  string
+	scopes []string
+}
+
+// traced is how long the trace of a daemon is, in bytes.
+func (p *peer) traced() int64 {
+	info, err := os.Stat(p.trace())
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// hits reads a part of the trace.
+func (p *peer) hits(from, to int64) []hit {
+	text, err := os.ReadFile(p.trace())
+	if err != nil || int64(len(text)) < to {
+		return nil
+	}
+	var all []hit
+	for line := range bytes.Lines(text[from:to]) {
+		if words := strings.Fields(string(line)); len(words) > 0 {
+			all = append(all, hit{words[0], words[1:]})
+		}
+	}
+	return all
+}

@@ -1,0 +1,368 @@
+package crash
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// auditTimeout is how long the cluster may take to clear everything away after a wave.
+const auditTimeout = 45 * time.Second
+
+// troupe plays on one town.
+type troupe struct {
+	town  *town
+	stage *stage
+	deeds map[string]*deed
+	count int
+
+	mu    sync.Mutex
+	traps map[*play]*trap
+}
+
+// newTroupe makes a town and what servers need.
+func newTroupe(ctx context.Context, binary, dir, loopback string) (*troupe, error) {
+	t, err := newTown(ctx, binary, dir, loopback)
+	if err != nil {
+		return nil, err
+	}
+	s, err := furnish(ctx, t.api)
+	if err != nil {
+		t.close()
+		return nil, err
+	}
+	r := &troupe{town: t, stage: s, deeds: map[string]*deed{}, traps: map[*play]*trap{}}
+	for _, d := range deeds() {
+		r.deeds[d.name] = &d
+	}
+	return r, nil
+}
+
+func (r *troupe) trap(p *play) *trap {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.traps[p]
+}
+
+// place makes the trap of a play, which is empty still.
+func (r *troupe) place(p *play, where string) *trap {
+	t := &trap{place: where, harm: p.cue.harm, hit: p.cue.hit}
+	for _, at := range r.town.peers {
+		isHome := at.name == p.home
+		if p.cue.side == either || (p.cue.side == home) == isHome {
+			t.peers = append(t.peers, at)
+			t.from = append(t.from, at.traced())
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.traps[p] = t
+	return t
+}
+
+// wave is some plays at the same time.
+type wave struct {
+	*troupe
+	plays     []*play
+	since     map[*peer]int64 // the traces when the deeds began
+	until     map[*peer]int64 // and when they were over
+	rehearsal bool
+	victim    *peer // whose host loses its power before the deeds; nil: none
+	faults    []string
+}
+
+// cast makes the plays of a wave.
+func (r *troupe) cast(cues []cue) *wave {
+	w := &wave{troupe: r, since: map[*peer]int64{}, until: map[*peer]int64{}}
+	for _, c := range cues {
+		r.count++
+		p := &play{troupe: r, deed: r.deeds[c.deed], cue: c, name: fmt.Sprintf("c%d-%s", r.count, c.deed)}
+		if p.deed.away {
+			w.victim = r.town.peers[r.count%townSize]
+		}
+		w.plays = append(w.plays, p)
+		w.rehearsal = w.rehearsal || c.harm == none
+	}
+	if w.victim != nil {
+		for _, p := range w.plays {
+			p.host = w.victim.name
+		}
+	}
+	return w
+}
+
+// run plays a wave, and leaves nothing behind.
+func (w *wave) run(ctx context.Context) {
+	if err := w.town.complete(ctx); err != nil {
+		w.faults = append(w.faults, err.Error())
+		return
+	}
+	w.each(func(p *play) {
+		if err := p.prepare(ctx); err != nil {
+			p.fault("it could not be prepared: %v", err)
+		}
+	})
+	if w.victim != nil {
+		w.check(w.fell(ctx))
+	}
+	for _, p := range w.town.peers {
+		w.since[p] = p.traced()
+	}
+	w.each(func(p *play) {
+		if len(p.faults) == 0 {
+			p.perform(ctx)
+		}
+	})
+	if w.rehearsal {
+		pause(ctx, lateBy)
+	}
+	for _, p := range w.town.peers {
+		w.until[p] = p.traced()
+	}
+	if w.victim != nil {
+		w.check(w.victim.restore())
+	}
+	w.check(w.town.complete(ctx))
+	w.each(func(p *play) {
+		if err := p.decide(ctx); err != nil {
+			p.fault("end its move: %v", err)
+		}
+	})
+	w.audit(ctx)
+	w.check(w.sweep(ctx))
+	w.audit(ctx)
+	w.faults = append(w.faults, w.town.chronicle.twice()...)
+	w.faults = append(w.faults, w.town.taken()...)
+}
+
+func (w *wave) check(err error) {
+	if err != nil {
+		w.faults = append(w.faults, err.Error())
+	}
+}
+
+// each lets all plays do something at the same time.
+func (w *wave) each(do func(*play)) {
+	var all sync.WaitGroup
+	for _, p := range w.plays {
+		all.Go(func() { do(p) })
+	}
+	all.Wait()
+}
+
+// fell takes the power from the victim and waits until the others know.
+func (w *wave) fell(ctx context.Context) error {
+	if err := w.victim.cut(); err != nil {
+		return err
+	}
+	return w.town.poll(ctx, func() error {
+		nodes, err := w.town.api.nodes(ctx)
+		if err != nil {
+			return err
+		}
+		for _, n := range nodes {
+			if n.Name == w.victim.name && n.State == "up" {
+				return fmt.Errorf("%s is said to be up", n.Name)
+			}
+		}
+		return nil
+	})
+}
+
+// decide ends a move that waits for its user.
+func (p *play) decide(ctx context.Context) error {
+	if p.id == "" {
+		return nil
+	}
+	s, err := p.api().server(ctx, p.id)
+	if err != nil || s.Status != "VERIFY_RESIZE" {
+		return nil // gone, or somewhere else
+	}
+	if err := act("confirmResize", nil)(ctx, p); err != nil {
+		return err
+	}
+	_, err = p.await(ctx, nil, nil)
+	return err
+}
+
+// audit looks at the whole cluster until it finds no fault, or has looked for long enough.
+func (w *wave) audit(ctx context.Context) {
+	until := time.Now().Add(auditTimeout)
+	for {
+		a, err := w.town.account(ctx)
+		var faults []string
+		if err != nil {
+			faults = []string{err.Error()}
+		} else {
+			faults = a.faults()
+		}
+		if len(faults) == 0 {
+			return
+		}
+		if time.Now().After(until) || !pause(ctx, 4*lookEvery) {
+			w.faults = append(w.faults, faults...)
+			return
+		}
+	}
+}
+
+// account asks for everything.
+func (t *town) account(ctx context.Context) (*account, error) {
+	a := &account{left: map[string][]string{}}
+	var servers, softly struct{ Servers []server }
+	var migrations struct{ Migrations []migration }
+	var images struct{ Images []picture }
+	var volumes struct{ Volumes []volume }
+	var snapshots struct{ Snapshots []snapshot }
+	for path, into := range map[string]any{
+		"/compute/v2.1/servers/detail?all_tenants=1&limit=1000":                     &servers,
+		"/compute/v2.1/servers/detail?all_tenants=1&limit=1000&status=SOFT_DELETED": &softly,
+		"/compute/v2.1/os-migrations?limit=1000":                                    &migrations,
+		"/image/v2/images?limit=1000":                                               &images,
+		"/volume/v3/" + t.api.project + "/snapshots/detail?limit=1000":              &snapshots,
+		"/volume/v3/" + t.api.project + "/volumes/detail?limit=1000":                &volumes,
+	} {
+		if err := t.api.get(ctx, path, into); err != nil {
+			return nil, err
+		}
+	}
+	for _, s := range softly.Servers {
+		if !slices.ContainsFunc(servers.Servers, func(o server) bool { return o.ID == s.ID }) {
+			servers.Servers = append(servers.Servers, s)
+		}
+	}
+	a.servers, a.migrations, a.images = servers.Servers, migrations.Migrations, images.Images
+	a.volumes, a.snapshots = volumes.Volumes, snapshots.Snapshots
+	var err error
+	if a.nodes, err = t.api.nodes(ctx); err != nil {
+		return nil, err
+	}
+	a.hosts = t.chronicle.hosts()
+	for _, p := range t.peers {
+		for _, dir := range []string{"volumes", "captures"} {
+			entries, _ := os.ReadDir(filepath.Join(p.dir, dir)) // most likely it is not there
+			for _, e := range entries {
+				a.left[p.name] = append(a.left[p.name], dir+"/"+e.Name())
+			}
+		}
+	}
+	return a, nil
+}
+
+// sweep deletes all servers, volumes, snapshots and images of the plays.
+func (w *wave) sweep(ctx context.Context) error {
+	a, err := w.town.account(ctx)
+	if err != nil {
+		return err
+	}
+	api := w.town.api
+	drop := func(method, path string, body any) error {
+		err := api.ask(ctx, method, path, body, nil)
+		if no, ok := err.(*refused); ok && no.status == http.StatusNotFound {
+			return nil
+		}
+		return err
+	}
+	for _, s := range a.servers {
+		if err := drop(http.MethodPost, "/compute/v2.1/servers/"+s.ID+"/action", map[string]any{"forceDelete": nil}); err != nil {
+			return err
+		}
+	}
+	for _, p := range a.images {
+		if p.ID == w.stage.image {
+			continue
+		}
+		if err := drop(http.MethodDelete, "/image/v2/images/"+p.ID, nil); err != nil {
+			return err
+		}
+	}
+	if err := w.sweepSnapshots(ctx, drop); err != nil {
+		return err
+	}
+	return w.town.poll(ctx, func() error { return w.sweepVolumes(ctx, drop) })
+}
+
+func (w *wave) sweepSnapshots(ctx context.Context, drop func(method, path string, body any) error) error {
+	path := "/volume/v3/" + w.town.api.project + "/snapshots"
+	return w.town.poll(ctx, func() error {
+		var got struct {
+			Snapshots []struct{ ID, Status string }
+		}
+		if err := w.town.api.get(ctx, path, &got); err != nil || len(got.Snapshots) == 0 {
+			return err
+		}
+		for _, s := range got.Snapshots {
+			if s.Status != "deleting" {
+				if err := drop(http.MethodDelete, path+"/"+s.ID, nil); err != nil {
+					return err
+				}
+			}
+		}
+		return fmt.Errorf("%d snapshots are left", len(got.Snapshots))
+	})
+}
+
+// sweepVolumes deletes what is free, and says what is left.
+func (w *wave) sweepVolumes(ctx context.Context, drop func(method, path string, body any) error) error {
+	a, err := w.town.account(ctx)
+	if err != nil || len(a.volumes) == 0 {
+		return err
+	}
+	var left []string
+	for _, v := range a.volumes {
+		left = append(left, v.Name+" "+v.Status)
+		if v.Status == "deleting" || len(v.Attachments) > 0 {
+			continue
+		}
+		if err := drop(http.MethodDelete, "/volume/v3/"+w.town.api.project+"/volumes/"+v.ID, nil); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("volumes are left: %v", left)
+}
+
+// heard tells where each play of a wave came by, in the order of places: as cues without harm. Places behind each commit have no side.
+func (w *wave) heard(p *play) []cue {
+	counts := map[cue]int{}
+	mine := []string{p.name}
+	if p.id != "" {
+		mine = append(mine, p.id)
+	}
+	if p.extra != "" {
+		mine = append(mine, p.extra)
+	}
+	for _, at := range w.town.peers {
+		where := away
+		switch {
+		case p.deed.makes:
+			where = either
+		case at.name == p.home:
+			where = home
+		}
+		for _, h := range at.hits(w.since[at], w.until[at]) {
+			if !slices.ContainsFunc(h.scopes, func(s string) bool { return slices.Contains(mine, s) }) {
+				continue
+			}
+			c := cue{deed: p.deed.name, point: h.point, side: where}
+			if strings.HasPrefix(h.point, "propose/") {
+				c.side = either
+			}
+			counts[c]++
+		}
+	}
+	var all []cue
+	for c, n := range counts {
+		for i := range n {
+			c.hit = i + 1
+			all = append(all, c)
+		}
+	}
+	slices.SortFunc(all, func(a, b cue) int { return strings.Compare(a.order(), b.order()) })
+	return all
+}
