@@ -9,6 +9,8 @@ const (
 	actionStart  = "start"
 	actionStop   = "stop"
 	actionReboot = "reboot"
+	actionLock   = "lock"
+	actionUnlock = "unlock"
 
 	eventSchedule  = "conductor_schedule_and_build_instances"
 	eventBuild     = "compute__do_build_and_run_instance"
@@ -32,14 +34,29 @@ type asked struct {
 // With an event, its first step begins too.
 func (s *State) begin(in *Instance, kind string, by asked, event string) {
 	s.endActions(in, resultError, "superseded by "+kind)
-	s.t.meta.ActionCount++
-	a := &Action{
-		Instance: in.ID, Request: by.request, Kind: kind, Project: by.project, User: by.user,
-		Started: s.t.meta.Time, Updated: s.t.meta.Time, Number: s.t.meta.ActionCount,
-	}
+	a := s.newAction(in, kind, by)
 	if event != "" {
 		a.Events = []Event{{Name: event, Node: in.Node, Started: s.t.meta.Time, Number: 1}}
 	}
+	s.keepAction(in, a)
+}
+
+// mention records an action that is over at once and has no steps. What is under way goes on.
+func (s *State) mention(in *Instance, kind string, by asked) { s.keepAction(in, s.newAction(in, kind, by)) }
+
+// instant tells whether an action is one of those that mention records.
+func (a *Action) instant() bool { return a.Kind == actionLock || a.Kind == actionUnlock }
+
+func (s *State) newAction(in *Instance, kind string, by asked) *Action {
+	s.t.meta.ActionCount++
+	return &Action{
+		Instance: in.ID, Request: by.request, Kind: kind, Project: by.project, User: by.user,
+		Started: s.t.meta.Time, Updated: s.t.meta.Time, Number: s.t.meta.ActionCount,
+	}
+}
+
+// keepAction stores a new action, and forgets the oldest beyond those that are kept.
+func (s *State) keepAction(in *Instance, a *Action) {
 	s.putAction(a)
 	if all := s.actionsOf(in.ID); len(all) > maxActions {
 		for _, old := range all[:len(all)-maxActions] {
@@ -66,7 +83,7 @@ func (s *State) beginEvent(in *Instance, name string) {
 	s.putAction(&c)
 }
 
-// endActions finishes what is under way on an instance. Only the newest action can be: begin ends those before.
+// endActions finishes what is under way on an instance. Only the newest action with steps can be: begin ends those before.
 func (s *State) endActions(in *Instance, result, details string) {
 	a := s.lastAction(in.ID)
 	if a == nil || len(a.Events) == 0 || a.Events[len(a.Events)-1].Finished != 0 {
@@ -84,14 +101,14 @@ func (s *State) endActions(in *Instance, result, details string) {
 	s.putAction(&c)
 }
 
-// lastAction gives the newest action of an instance, or nil.
+// lastAction gives the newest action of an instance that has steps, or nil.
 func (s *State) lastAction(id InstanceID) *Action {
 	var last *Action
 	s.t.actions.Descend(string(id)+sep+"g", func(_ string, a *Action) bool { // 'g' is above every hexadecimal digit
-		if a.Instance == id {
+		if a.Instance == id && !a.instant() {
 			last = a
 		}
-		return false
+		return a.Instance == id && a.instant()
 	})
 	return last
 }

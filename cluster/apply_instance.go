@@ -76,6 +76,13 @@ func (s *State) updateInstance(o *UpdateInstance) ([]string, *Error) {
 	); err != nil {
 		return nil, err
 	}
+	if o.By != nil && o.Locked != nil {
+		kind := actionLock
+		if p.Locked == "" {
+			kind = actionUnlock
+		}
+		s.mention(in, kind, asked{request: o.By.Request, project: o.By.Project, user: o.By.User})
+	}
 	s.saveInstance(in)
 	return []string{string(in.ID)}, nil
 }

@@ -55,6 +55,7 @@ type UpdateInstance struct {
 	DiskConfig  *string            `json:"disk_config,omitempty"`
 	Locked      *string            `json:"locked,omitempty"`
 	LockReason  *string            `json:"lock_reason,omitempty"`
+	By          *By                `json:"by,omitempty"` // who locks or unlocks it, for its actions; of no other change
 }
 
 // SetPower asks for an instance to be on, off, or, with Reboot, started anew. Conflict in a state that Nova does

@@ -59,7 +59,8 @@ func (c *call) setLock(decide func(*cluster.Instance) (by, reason string, err er
 		if err != nil {
 			return nil, err
 		}
-		return &cluster.UpdateInstance{Locked: &by, LockReason: &reason}, nil
+		asked := c.by()
+		return &cluster.UpdateInstance{Locked: &by, LockReason: &reason, By: &asked}, nil
 	})
 	if err != nil {
 		return err

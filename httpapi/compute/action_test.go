@@ -66,6 +66,12 @@ func TestActions_LockedServersStayAsTheyAre(t *testing.T) {
 	l.act("demo", "", id, object{"unlock": nil}).fails(403, "Policy doesn't allow os_compute_api:os-lock-server:unlock:unlock_override to be performed.")
 	l.act("admin", "", id, object{"os-stop": nil}).want(202)
 	l.act("admin", "", id, object{"unlock": nil}).want(202)
+	actions := l.do("demo", "", "GET", path+"/os-instance-actions", nil).want(200)
+	for i, want := range []string{"unlock", "stop", "lock", "unlock", "lock"} {
+		if got := actions.text("instanceActions", i, "action"); got != want {
+			t.Errorf("action %d is %q, want %q", i, got, want)
+		}
+	}
 	l.act("demo", "2.73", id, object{"lock": object{"zzz": 1}}).fails(400, "('zzz' was unexpected)")
 }
 
