@@ -1,6 +1,9 @@
 package cluster
 
 import (
+	"crypto/md5" // Glance's checksum: nobody trusts it
+	"crypto/sha512"
+	"encoding/hex"
 	"encoding/json"
 	"slices"
 	"strconv"
@@ -13,8 +16,8 @@ func VolumeImageMetadata(i *Image) map[string]string {
 		"min_disk": strconv.FormatInt(i.Format.MinDiskGiB, 10), "min_ram": strconv.FormatInt(i.Format.MinRAMMiB, 10),
 		"signature_verified": "False",
 	}
-	if i.Data != nil {
-		m["checksum"], m["size"] = i.Data.MD5, strconv.FormatInt(i.Data.Size, 10)
+	if d := i.Content(); d != nil {
+		m["checksum"], m["size"] = d.MD5, strconv.FormatInt(d.Size, 10)
 	}
 	for k, v := range i.Properties {
 		if _, own := m[k]; !own && len(m) < maxProperties && len(k) <= maxText {
@@ -22,6 +25,21 @@ func VolumeImageMetadata(i *Image) map[string]string {
 		}
 	}
 	return m
+}
+
+// noContent is what an image has whose bytes are none: the digests of nothing.
+var noContent = func() *ImageData {
+	short, long := md5.Sum(nil), sha512.Sum512(nil)
+	return &ImageData{MD5: hex.EncodeToString(short[:]), SHA512: hex.EncodeToString(long[:])}
+}()
+
+// Content is what clients are told of an image's bytes: Data, and of an active image without, which only names volumes or snapshots,
+// that there are none of them, as of one that nothing was uploaded to. nil: nobody knows yet. Nobody may change it.
+func (i *Image) Content() *ImageData {
+	if i.Data == nil && (i.Status == ImageActive || i.Status == ImageDeactivated) {
+		return noContent
+	}
+	return i.Data
 }
 
 // The properties by which an image names volumes and snapshots instead of having data, as Nova's clients know them.

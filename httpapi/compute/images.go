@@ -180,11 +180,11 @@ func (c *call) writeImage(j *writer, i *cluster.Image) {
 	j.open('{').field("id", string(i.ID)).field("name", i.Name).fieldNum("minRam", i.Format.MinRAMMiB).fieldNum("minDisk", i.Format.MinDiskGiB)
 	j.key("metadata").texts(i.Properties).key("created").seconds(i.Created).key("updated").seconds(i.Updated)
 	j.field("status", status).fieldNum("progress", progress)
-	if i.Data == nil {
-		j.key("OS-EXT-IMG-SIZE:size").null()
-	} else {
-		j.fieldNum("OS-EXT-IMG-SIZE:size", i.Data.Size)
+	size := int64(0) // also of one that has no bytes yet
+	if i.Data != nil {
+		size = i.Data.Size
 	}
+	j.fieldNum("OS-EXT-IMG-SIZE:size", size)
 	if server := i.Properties["instance_uuid"]; server != "" {
 		j.key("server").open('{').field("id", server).key("links").open('[')
 		writeLink(j, "self", c.links.self+"/servers/"+escape(server))

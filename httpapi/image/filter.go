@@ -37,10 +37,11 @@ var (
 )
 
 func ofData(i *cluster.Image, f func(*cluster.ImageData) string) string {
-	if i.Data == nil {
+	d := i.Content()
+	if d == nil {
 		return ""
 	}
-	return f(i.Data)
+	return f(d)
 }
 
 // chosen gives the filter that a query asks for, of what the caller may see. Every part of the query must hold.
@@ -150,9 +151,9 @@ func parseSize(key, value string) (filter, error) {
 		return nil, cluster.Errorf(cluster.Invalid, "Unable to filter on a range with a non-numeric value: %s is '%s'.", key, clip(value))
 	}
 	if key == "size_min" {
-		return func(i *cluster.Image) bool { return i.Data != nil && i.Data.Size >= n }, nil
+		return func(i *cluster.Image) bool { return i.Content() != nil && i.Content().Size >= n }, nil
 	}
-	return func(i *cluster.Image) bool { return i.Data != nil && i.Data.Size <= n }, nil
+	return func(i *cluster.Image) bool { return i.Content() != nil && i.Content().Size <= n }, nil
 }
 
 // timeFormats are the forms of ISO 8601 that clients use; without a zone it is UTC.

@@ -6,6 +6,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/httpapi/rest"
 )
 
 // A list has what its query asks for, and nothing else.
@@ -175,6 +178,32 @@ func TestMembers_ShareAnImage(t *testing.T) {
 }
 
 // No list of a filter makes its reader panic or give a text with its quotes.
+// An image that names snapshots instead of having bytes has none, which is not to be unsure how many: its size is 0, as Glance has it of
+// the images of servers that boot from volumes. One that waits for its bytes has no size yet.
+func TestList_SizesOfImagesWithoutBytes(t *testing.T) {
+	c := newCloud(t)
+	waiting := c.queued("demo", `{"name":"waiting"}`)
+	names := c.image(waiting).Clone()
+	names.ID, names.Revision, names.Name, names.Status = cluster.ImageID(rest.NewUUID()), 0, "names", cluster.ImageActive
+	names.Properties = map[string]string{"block_device_mapping": `[{"source_type":"snapshot","destination_type":"volume","boot_index":0}]`}
+	c.Must(&cluster.PutImage{Image: *names})
+	if i := c.want(200, "GET", "/v2/images/"+waiting, "demo", ""); i["size"] != nil || i["checksum"] != nil {
+		t.Errorf("one that waits has size %v and checksum %v", i["size"], i["checksum"])
+	}
+	i := c.want(200, "GET", "/v2/images/"+string(names.ID), "demo", "")
+	if i["size"] != 0.0 || i["checksum"] != "d41d8cd98f00b204e9800998ecf8427e" || i["os_hash_algo"] != "sha512" || i["virtual_size"] != nil {
+		t.Errorf("one that names snapshots is %v", i)
+	}
+	for query, want := range map[string]string{"size_max=0": "names", "size_min=0": "names", "checksum=d41d8cd98f00b204e9800998ecf8427e": "names"} {
+		if got := c.names("demo", query); got != want {
+			t.Errorf("%s lists %q", query, got)
+		}
+	}
+	if r := c.call("GET", "/v2/images/"+string(names.ID)+"/file", "demo", ""); r.StatusCode != 204 {
+		t.Errorf("its bytes: status %d", r.StatusCode)
+	}
+}
+
 func FuzzSplitList(f *testing.F) {
 	for _, s := range []string{`a,b`, `"a,b",c`, `"a\"b"`, `"`, `""`, ``, `a"b`, `"a"b`, `,`, `"\`} {
 		f.Add(s)

@@ -31,7 +31,7 @@ func render(i *cluster.Image) map[string]any {
 	} {
 		out[name] = value
 	}
-	if d := i.Data; d != nil {
+	if d := i.Content(); d != nil {
 		out["size"], out["checksum"], out["os_hash_algo"], out["os_hash_value"] = d.Size, d.MD5, "sha512", d.SHA512
 		if d.VirtualSize > 0 {
 			out["virtual_size"] = d.VirtualSize
