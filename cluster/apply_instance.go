@@ -72,7 +72,7 @@ func (s *State) updateInstance(o *UpdateInstance) ([]string, *Error) {
 		checkName("The instance's name", p.Name),
 		checkText("The host name", p.Hostname),
 		checkSpec(p),
-		s.checkMetadataQuota(in.Project, p.Metadata),
+		s.checkMoreMetadata(in.Project, p.Metadata, old.Spec.Metadata),
 	); err != nil {
 		return nil, err
 	}

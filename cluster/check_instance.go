@@ -12,6 +12,7 @@ func (s *State) checkCreate(o *CreateInstances) *Error {
 		s.checkImageIs(o.Spec.Boot.Kernel),
 		s.checkImageIs(o.Spec.Boot.Ramdisk),
 		s.checkMetadataQuota(o.Project, o.Spec.Metadata),
+		s.checkUserMetadata(o.Project, o.User, o.Spec.Metadata),
 	); err != nil {
 		return err
 	}
@@ -64,10 +65,30 @@ func (s *State) checkImageIs(id ImageID) *Error {
 }
 
 func (s *State) checkMetadataQuota(p ProjectID, m map[string]string) *Error {
-	if limit := s.limit(p, QuotaMetadataItems); limit != Unlimited && int64(len(m)) > limit {
-		return Errorf(OverQuota, "Maximum number of metadata items exceeds %d", limit)
+	if err := tooManyItems(s.limit(p, QuotaMetadataItems), m); err != nil {
+		return err
 	}
 	return checkMap("The metadata", m, maxListed, maxText)
+}
+
+// checkMoreMetadata is checkMetadataQuota for a change: what was there before stays allowed.
+func (s *State) checkMoreMetadata(p ProjectID, m, had map[string]string) *Error {
+	if len(m) <= len(had) {
+		return checkMap("The metadata", m, maxListed, maxText)
+	}
+	return s.checkMetadataQuota(p, m)
+}
+
+// checkUserMetadata is checkMetadataQuota for a user who may have less than the project.
+func (s *State) checkUserMetadata(p ProjectID, u UserID, m map[string]string) *Error {
+	return tooManyItems(s.t.userLimit(p, u, QuotaMetadataItems), m)
+}
+
+func tooManyItems(limit int64, m map[string]string) *Error {
+	if limit != Unlimited && int64(len(m)) > limit {
+		return Errorf(OverQuota, "Maximum number of metadata items exceeds %d", limit)
+	}
+	return nil
 }
 
 func (s *State) checkItem(item *NewInstance) *Error {

@@ -25,6 +25,21 @@ func TestCreateInstances_QuotaOfTheUser(t *testing.T) {
 	}
 }
 
+// A user may give a server fewer items of metadata than others of the project. What a server has stays when less is allowed.
+func TestCreateInstances_MetadataQuotaOfTheUser(t *testing.T) {
+	w := newTown(t)
+	w.do(&PutQuota{Quota: Quota{Project: home, User: root, Limits: map[QuotaName]int64{QuotaMetadataItems: 1}}})
+	two := create("a", first)
+	two.Spec.Metadata = map[string]string{"k": "v", "l": "w"}
+	w.refuse(two, OverQuota, "Maximum number of metadata items exceeds 1")
+	two.Spec.Metadata = map[string]string{"k": "v"}
+	w.do(two)
+	w.do(&PutQuota{Quota: Quota{Project: home, Limits: map[QuotaName]int64{QuotaMetadataItems: 0}}})
+	name, more := "b", map[string]string{"k": "v", "l": "w"}
+	w.do(&UpdateInstance{ID: "a", Name: &name})
+	w.refuse(&UpdateInstance{ID: "a", Metadata: &more}, OverQuota, "Maximum number of metadata items exceeds 0")
+}
+
 // The quota class "default" is what projects have that have nothing of their own.
 func TestPutQuotaClass_ChangesTheDefaults(t *testing.T) {
 	w := newTown(t)

@@ -80,7 +80,7 @@ func createBackup(c *call, in *cluster.Instance, raw json.RawMessage) error {
 }
 
 func (c *call) checkCapture(in *cluster.Instance, action string, metadata map[string]string) error {
-	limit := c.view.Limit(c.caller.ProjectID(), cluster.QuotaMetadataItems)
+	limit := c.metadataLimit()
 	if limit >= 0 && int64(len(metadata)) > limit {
 		return cluster.Errorf(cluster.Forbidden, "Image metadata limit exceeded")
 	}

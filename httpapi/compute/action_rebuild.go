@@ -101,7 +101,7 @@ func (c *call) rebuild(in *cluster.Instance, body *rebuildBody) (*cluster.Rebuil
 		return nil, bad("Unable to rebuild with a different image for a volume-backed server.")
 	}
 	if body.Metadata != nil {
-		if limit := c.view.Limit(in.Project, cluster.QuotaMetadataItems); limit >= 0 && int64(len(*body.Metadata)) > limit {
+		if limit := c.metadataLimit(); limit >= 0 && int64(len(*body.Metadata)) > limit {
 			return nil, tooMuchMetadata(limit)
 		}
 	}

@@ -168,3 +168,17 @@ func TestUsage_CountsHours(t *testing.T) {
 	l.do("demo", "", "GET", "/os-simple-tenant-usage", nil).want(403)
 	l.do("other", "", "GET", path, nil).want(403)
 }
+
+// A user's own quota of metadata holds for servers that are made, changed and rebuilt, and for images of them.
+func TestServers_MetadataQuotaOfTheUser(t *testing.T) {
+	l := newLab(t)
+	path := "/os-quota-sets/" + string(l.Projs["demo"]) + "?user_id=" + string(l.Users["demo"])
+	l.do("admin", "", "PUT", path, object{"quota_set": object{"metadata_items": 1}}).want(200)
+	two := object{"a": "b", "c": "d"}
+	l.do("demo", "2.90", "POST", "/servers", l.request("s", object{"metadata": two})).fails(403, "Maximum number of metadata items exceeds 1")
+	id := l.server("demo", "s", object{"metadata": object{"a": "b"}})
+	l.do("demo", "", "POST", "/servers/"+string(id)+"/metadata", object{"metadata": object{"c": "d"}}).fails(403, "Maximum number of metadata items exceeds 1")
+	l.act("demo", "", id, object{"rebuild": object{"imageRef": l.image, "metadata": two}}).fails(403, "Maximum number of metadata items exceeds 1")
+	l.act("demo", "", id, object{"createImage": object{"name": "i", "metadata": two}}).fails(403, "Image metadata limit exceeded")
+	l.do("admin", "", "POST", "/servers/"+string(id)+"/metadata", object{"metadata": object{"c": "d"}}).want(200) // who is asked is the one who does it
+}

@@ -98,7 +98,7 @@ func (c *call) changeImage(change func(map[string]string) error) error {
 		if err := change(i.Properties); err != nil {
 			return nil, err
 		}
-		limit := c.view.Limit(c.caller.ProjectID(), cluster.QuotaMetadataItems)
+		limit := c.metadataLimit()
 		if n := len(i.Properties); limit >= 0 && int64(n) > limit && n > before {
 			return nil, cluster.Errorf(cluster.Forbidden, "Image metadata limit exceeded")
 		}

@@ -75,7 +75,7 @@ func (o *order) refuseUnsupported() error {
 // describe takes over what needs no look at the state.
 func (o *order) describe() error {
 	w := o.want
-	if limit := o.view.Limit(o.caller.ProjectID(), cluster.QuotaMetadataItems); limit >= 0 && int64(len(w.Metadata)) > limit {
+	if limit := o.metadataLimit(); limit >= 0 && int64(len(w.Metadata)) > limit {
 		return tooMuchMetadata(limit)
 	}
 	o.spec = cluster.Spec{Name: w.Name, Description: w.Description, Metadata: w.Metadata, Tags: sortedTags(w.Tags),

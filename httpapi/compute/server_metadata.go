@@ -11,6 +11,11 @@ func tooMuchMetadata(limit int64) error {
 	return cluster.Errorf(cluster.OverQuota, "Maximum number of metadata items exceeds %d", limit)
 }
 
+// metadataLimit is how many items of metadata the caller may give to a server or an image; below 0: any number.
+func (c *call) metadataLimit() int64 {
+	return c.view.UserLimit(c.caller.ProjectID(), c.caller.User.ID, cluster.QuotaMetadataItems)
+}
+
 func (c *call) listMetadata() error {
 	in, err := c.server()
 	if err != nil {
@@ -136,7 +141,7 @@ func (c *call) changeMetadata(action string, change func(map[string]string) erro
 		if err := change(m); err != nil {
 			return nil, err
 		}
-		if limit := c.view.Limit(in.Project, cluster.QuotaMetadataItems); limit >= 0 && int64(len(m)) > limit && len(m) > len(in.Spec.Metadata) {
+		if limit := c.metadataLimit(); limit >= 0 && int64(len(m)) > limit && len(m) > len(in.Spec.Metadata) {
 			return nil, tooMuchMetadata(limit)
 		}
 		return &cluster.UpdateInstance{Metadata: &m}, nil
