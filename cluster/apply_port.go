@@ -49,8 +49,17 @@ func (s *State) makePort(p *Port, bare bool) *Error {
 	return nil
 }
 
+// macKey is what only one port has: its MAC on its physical network. Networks that are on the same one are on the same bridges,
+// where two cards of one MAC take each other's frames.
+func (t *tables) macKey(p *Port) string {
+	if n, ok := t.networks.Get(p.Network); ok {
+		return key(n.Physical, p.MAC)
+	}
+	return key("", p.MAC)
+}
+
 func (s *State) checkMACFree(p *Port) *Error {
-	if id, taken := s.t.macs.Get(key(string(p.Network), p.MAC)); taken && id != p.ID {
+	if id, taken := s.t.macs.Get(s.t.macKey(p)); taken && id != p.ID {
 		return Errorf(Conflict, "Unable to complete operation for network %s. The mac address %s is in use.", p.Network, p.MAC)
 	}
 	return nil

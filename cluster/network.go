@@ -67,7 +67,7 @@ type Port struct {
 	Network      NetworkID `json:"network"`
 	Name         string    `json:"name,omitempty"`
 	Description  string    `json:"description,omitempty"`
-	MAC          string    `json:"mac"` // lower case, colons; unique on its network
+	MAC          string    `json:"mac"` // lower case, colons; unique on its physical network
 	FixedIPs     []FixedIP `json:"fixed_ips,omitempty"`
 	Down         bool      `json:"down,omitempty"` // admin_state_up is false
 	PortSecurity bool      `json:"port_security"`  // false: MAC and addresses are not filtered

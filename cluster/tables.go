@@ -82,7 +82,7 @@ type networkTables struct {
 	portOf       btree.Map[string, PortID] // network, port
 	portOfDevice btree.Map[string, PortID] // device, port
 	addresses    btree.Map[string, PortID] // subnet, address in 16-byte form
-	macs         btree.Map[string, PortID] // network, MAC
+	macs         btree.Map[string, PortID] // physical network, MAC
 }
 
 type instanceTables struct {

@@ -41,7 +41,7 @@ func (s *State) putPort(p *Port) {
 	for _, ip := range p.FixedIPs {
 		s.t.addresses.Set(addressKey(ip.Subnet, ip.Address), p.ID)
 	}
-	s.t.macs.Set(key(string(p.Network), p.MAC), p.ID)
+	s.t.macs.Set(s.t.macKey(p), p.ID)
 	s.use(p.Project, Usage{Ports: 1})
 }
 
@@ -55,6 +55,6 @@ func (s *State) dropPort(p *Port) {
 		s.t.addresses.Delete(addressKey(ip.Subnet, ip.Address))
 		s.addressFreed(ip)
 	}
-	s.t.macs.Delete(key(string(p.Network), p.MAC))
+	s.t.macs.Delete(s.t.macKey(p))
 	s.use(p.Project, Usage{Ports: -1})
 }

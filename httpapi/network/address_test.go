@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/kilonova/kilonova/cluster"
 )
 
 // TestSubnet_DefaultsAreNeutrons makes subnets of many sizes. The first address is the gateway and all others but the
@@ -155,20 +157,24 @@ func TestPort_UpdateMovesIt(t *testing.T) {
 	}
 }
 
-// TestPort_MAC takes MAC addresses in any spelling, refuses groups and what is taken, and else makes one of its own.
+// TestPort_MAC takes MAC addresses in any spelling, refuses groups and what is taken on the same bridges, and else makes one of its own.
 func TestPort_MAC(t *testing.T) {
 	a := newAPI(t)
 	n, other := a.network("demo", `"name":"lan"`), a.network("demo", `"name":"other"`)
 	if got := a.port("demo", n, `"mac_address":"02-00-00-AA-BB-CC"`)["mac_address"]; got != "02:00:00:aa:bb:cc" {
 		t.Errorf("MAC %v", got)
 	}
-	a.port("demo", other, `"mac_address":"02:00:00:aa:bb:cc"`) // another network is another segment
 	drawn := a.port("demo", n, "")["mac_address"].(string)
 	if !strings.HasPrefix(drawn, "fa:") || len(drawn) != 17 {
 		t.Errorf("drawn MAC %s", drawn)
 	}
 	body := `{"port":{"network_id":"` + n + `","mac_address":%q}}`
 	a.refused(409, "MacAddressInUse", "POST", "/v2.0/ports", "demo", fmt.Sprintf(body, "02:00:00:aa:bb:cc"))
+	a.refused(409, "MacAddressInUse", "POST", "/v2.0/ports", "demo", `{"port":{"network_id":"`+other+`","mac_address":"02:00:00:aa:bb:cc"}}`)
+	a.Node.Bridges = map[string]string{"lan": "br0", "wan": "br1"}
+	a.Must(&cluster.UpdateNode{Node: a.Node})
+	wan := a.network("admin", `"name":"wan","provider:physical_network":"wan"`)
+	a.port("admin", wan, `"mac_address":"02:00:00:aa:bb:cc"`)                 // other bridges are another segment
 	mine := a.port("demo", n, `"device_owner":"network:dhcp"`)["id"].(string) // on one's own network this is nobody else's business
 	a.refused(409, "MacAddressInUse", "PUT", "/v2.0/ports/"+mine, "admin", `{"port":{"mac_address":"02:00:00:aa:bb:cc"}}`)
 	for _, bad := range []string{"01:00:00:00:00:01", "ff:ff:ff:ff:ff:ff", "02:00:00", "nonsense", "02:00:00:aa:bb:cc:dd:ee", ""} {
