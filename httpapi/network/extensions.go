@@ -89,11 +89,11 @@ func (s *server) listAgents(r *http.Request) (any, error) {
 		a := agent{
 			ID: n.ID, Type: "Linux bridge agent", Binary: "kilonova", Topic: "N/A", Host: n.Name, AdminStateUp: !n.Service.Disabled,
 			CreatedAt: agentTime(n.Enrolled), StartedAt: agentTime(n.Enrolled), Heartbeat: agentTime(cluster.At(heard)),
-			Zone: n.Zone, Alive: up, Configurations: map[string]any{"bridge_mappings": n.Bridges},
+			Zone: v.ZoneOf(n), Alive: up, Configurations: map[string]any{"bridge_mappings": n.Bridges},
 		}
 		items = append(items, item{id: string(n.ID), body: a, values: map[string][]string{
 			"id": one(string(n.ID)), "host": one(n.Name), "agent_type": one(a.Type), "binary": one(a.Binary), "alive": flag(up),
-			"admin_state_up": flag(a.AdminStateUp), "availability_zone": one(n.Zone),
+			"admin_state_up": flag(a.AdminStateUp), "availability_zone": one(a.Zone),
 		}})
 	}
 	return list(r, "agents", items)

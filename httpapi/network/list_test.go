@@ -239,3 +239,25 @@ func TestIdempotency_RepetitionMakesNothingNew(t *testing.T) {
 		t.Errorf("%d networks", n)
 	}
 }
+
+// A node's availability zone is that of its aggregate, if that has one, as it is for the compute service.
+func TestZones_FollowAggregates(t *testing.T) {
+	a := newAPI(t)
+	a.Must(&cluster.PutAggregate{Aggregate: cluster.Aggregate{ID: "a", Name: "a", Hosts: []cluster.NodeID{a.Node.ID},
+		Metadata: map[string]string{cluster.ZoneKey: "east"}}})
+	zone := func(path, list, name string) {
+		t.Helper()
+		all := a.want(200, "GET", path, "admin", "")[list].([]any)
+		if len(all) != 1 || str(t, all[0], name) != "east" {
+			t.Errorf("%s: %v", path, all)
+		}
+	}
+	zone("/v2.0/availability_zones", "availability_zones", "name")
+	zone("/v2.0/agents", "agents", "availability_zone")
+	zone("/v2.0/agents?availability_zone=east", "agents", "availability_zone")
+	n := a.network("demo", `"name":"lan"`)
+	zones := a.want(200, "GET", "/v2.0/networks/"+n, "demo", "")["network"].(map[string]any)["availability_zones"].([]any)
+	if len(zones) != 1 || zones[0] != "east" {
+		t.Errorf("the network's zones are %v", zones)
+	}
+}

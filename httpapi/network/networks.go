@@ -308,8 +308,8 @@ func (s *server) member(r *http.Request) (*cluster.View, *rest.Caller, error) {
 func zones(v *cluster.View) []string {
 	out := []string{}
 	for n := range v.Nodes() {
-		if !slices.Contains(out, n.Zone) {
-			out = append(out, n.Zone)
+		if zone := v.ZoneOf(n); !slices.Contains(out, zone) {
+			out = append(out, zone)
 		}
 	}
 	slices.Sort(out)
