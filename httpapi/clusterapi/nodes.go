@@ -116,7 +116,7 @@ func (s *server) find(r *http.Request) (*cluster.View, *cluster.Node, error) {
 
 func render(view *cluster.View, n *cluster.Node, m Member) Node {
 	out := Node{
-		ID: n.ID, Name: n.Name, Address: n.Address, Zone: n.Zone,
+		ID: n.ID, Name: n.Name, Address: n.Address, Zone: view.ZoneOf(n),
 		State: "up", Part: part(m), Used: view.Allocated(n.ID), Limit: n.Capacity.Limit(),
 		KVM: n.Host.KVM, Bridges: n.Bridges, Open: n.Open, Exposed: exposed(&n.Host), Found: n.Host.Quarantine, Version: n.Version, Enrolled: n.Enrolled.Std(),
 	}

@@ -54,6 +54,12 @@ func TestNodes_AreShownWithWhatIsKnown(t *testing.T) {
 			t.Errorf("by %s: %+v", by, one)
 		}
 	}
+	a.Must(&cluster.PutAggregate{Aggregate: cluster.Aggregate{ID: "a", Name: "a", Hosts: []cluster.NodeID{a.Node.ID},
+		Metadata: map[string]string{cluster.ZoneKey: "east"}}})
+	var one struct{ Node clusterapi.Node }
+	if a.want(http.StatusOK, "GET", "/nodes/node-1", "", &one); one.Node.Zone != "east" {
+		t.Errorf("the zone is %q, not its aggregate's", one.Node.Zone)
+	}
 	a.refused(http.StatusNotFound, "itemNotFound", "Node nope could not be found.", "GET", "/nodes/nope", "")
 	a.refused(http.StatusNotFound, "itemNotFound", "could not be found", "GET", "/nodes/%00", "")
 }
