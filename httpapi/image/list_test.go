@@ -61,7 +61,7 @@ func TestList_Filters(t *testing.T) {
 		"?limit=2":                                   "d b,c",
 		"?os_glance_upload=x":                        "",
 	} {
-		if got := c.names("demo", "?"+query); strings.TrimSpace(got) != want {
+		if got := c.names("demo", query); got != want {
 			t.Errorf("%s: %q instead of %q", query, got, want)
 		}
 	}
