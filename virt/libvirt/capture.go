@@ -102,7 +102,7 @@ func (d *Driver) backup(ctx context.Context, f fitting, dv diskView, temp string
 	err = tell(ctx, d.rpc, "begin backup", func(l *rpc.Libvirt) error { return l.DomainBackupBegin(f.dom, text, nil, 0) })
 	err = errors.Join(err, thaw())
 	if err == nil {
-		err = d.awaitBackup(ctx, f.dom, o.progress)
+		err = d.awaitBackup(ctx, f.dom, dv.Target.Dev, temp, o.progress)
 	}
 	if err != nil {
 		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
@@ -163,10 +163,19 @@ func (d *Driver) jobOf(ctx context.Context, dom rpc.Domain, completed bool) (job
 	})
 }
 
-func (d *Driver) awaitBackup(ctx context.Context, dom rpc.Domain, progress func(int)) error {
-	tick := time.NewTicker(jobPoll)
+// awaitBackup follows the copy of a device to a file until it has ended, at a pace that leaves the disk to others, too.
+func (d *Driver) awaitBackup(ctx context.Context, dom rpc.Domain, device, temp string, progress func(int)) error {
+	p, err := newPacer(dom, device, temp)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	tick := time.NewTicker(paceStep)
 	defer tick.Stop()
 	for {
+		if err := p.step(ctx, d); err != nil {
+			return err
+		}
 		j, err := d.jobOf(ctx, dom, false)
 		if err != nil {
 			return err
