@@ -28,6 +28,9 @@ func (w *work) copy(ctx context.Context, in *cluster.Instance) error {
 	if err != nil {
 		return err
 	}
+	if !ownDisks(in) {
+		return failpoint.Hit(ctx, PointCopyDone)
+	}
 	disks, closeAll, err := w.disksOf(ctx, in)
 	if err != nil {
 		return err
@@ -50,6 +53,11 @@ func (w *work) copy(ctx context.Context, in *cluster.Instance) error {
 		}
 	}
 	return failpoint.Hit(ctx, PointCopyDone)
+}
+
+// ownDisks tells whether an instance has disks besides its volumes.
+func ownDisks(in *cluster.Instance) bool {
+	return !in.Spec.Boot.Volume || in.Spec.Flavor.Ephemeral > 0 || in.Spec.Flavor.SwapMiB > 0
 }
 
 // base brings the images here that the instance needs, and gives the one that its root disk lies on.

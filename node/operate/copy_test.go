@@ -223,3 +223,16 @@ func TestCopy_ARescuedInstanceKeepsItsBase(t *testing.T) {
 		t.Errorf("its disk would lie on %q, %v", base.Base, err)
 	}
 }
+
+// A server that boots from a volume moves. It has no disk that could be copied, and nobody is asked for one.
+func TestCopy_NothingIsAskedForWhereThereAreOnlyVolumes(t *testing.T) {
+	in := &cluster.Instance{ID: one, Spec: cluster.Spec{Boot: cluster.BootSource{Volume: true}}, Op: &cluster.Operation{Move: &cluster.Move{From: n1, To: n2}}}
+	w := &work{Loop: &Loop{Config: Config{Node: n2}}} // it would panic
+	if err := w.copy(t.Context(), in); err != nil {
+		t.Error(err)
+	}
+	in.Spec.Flavor.SwapMiB = 1
+	if !ownDisks(in) {
+		t.Error("its swap disk was forgotten")
+	}
+}
