@@ -42,7 +42,9 @@ func (s *State) begin(in *Instance, kind string, by asked, event string) {
 }
 
 // mention records an action that is over at once and has no steps. What is under way goes on.
-func (s *State) mention(in *Instance, kind string, by asked) { s.keepAction(in, s.newAction(in, kind, by)) }
+func (s *State) mention(in *Instance, kind string, by asked) {
+	s.keepAction(in, s.newAction(in, kind, by))
+}
 
 // instant tells whether an action is one of those that mention records.
 func (a *Action) instant() bool { return a.Kind == actionLock || a.Kind == actionUnlock }

@@ -83,6 +83,11 @@ func (r Resources) Sub(o Resources) Resources {
 	return Resources{r.VCPUs - o.VCPUs, r.MemoryMiB - o.MemoryMiB, r.DiskGiB - o.DiskGiB}
 }
 
+// most is the larger of both in each dimension.
+func (r Resources) most(o Resources) Resources {
+	return Resources{max(r.VCPUs, o.VCPUs), max(r.MemoryMiB, o.MemoryMiB), max(r.DiskGiB, o.DiskGiB)}
+}
+
 // Fits tells whether r is within limit in every dimension.
 func (r Resources) Fits(limit Resources) bool {
 	return r.VCPUs <= limit.VCPUs && r.MemoryMiB <= limit.MemoryMiB && r.DiskGiB <= limit.DiskGiB

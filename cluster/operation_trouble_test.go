@@ -247,3 +247,45 @@ func TestReset_ToErrorStandsUntilSomethingIsAsked(t *testing.T) {
 	w.says("a", PowerRunning)
 	w.is("reset to active", "a", first, VMActive, TaskNone, "")
 }
+
+// Two servers grow at the same time, and the quota has room for one of them. The second is refused although the first is not copied
+// yet; when the first goes back, or shrinks and is confirmed, what it held is free again.
+func TestResize_CountsTheLargerFlavorUntilItIsDecided(t *testing.T) {
+	w := newTown(t)
+	w.enrol("n2", "192.0.2.2")
+	w.active("a")
+	w.active("b")
+	w.do(&PutQuota{Quota: Quota{Project: home, Limits: map[QuotaName]int64{QuotaCores: 5}}})
+	w.do(&BeginMove{ID: "a", By: operator, Operation: "o1", What: OpResize, Flavor: larger()})
+	w.refuse(&BeginMove{ID: "b", By: operator, Operation: "o2", What: OpResize, Flavor: larger()}, OverQuota, "Quota exceeded for cores")
+	w.do(&PlaceMove{ID: "a", Operation: "o1"})
+	if u := w.s.View().Usage(home); u.VCPUs != 4 {
+		t.Fatalf("%d vCPUs are charged when nothing moves", u.VCPUs)
+	}
+	w.do(&BeginMove{ID: "b", By: operator, Operation: "o2", What: OpResize, Flavor: larger()})
+	w.do(&PlaceMove{ID: "b", Operation: "o2", Node: "n2"})
+	w.says("b", PowerShutdown)
+	w.advance("b", AdvanceOperation{Done: true})
+	w.says("b", PowerRunning)
+	w.do(&EndMove{ID: "b", By: operator})
+	w.gone("b", first)
+	small := someFlavor()
+	w.do(&BeginMove{ID: "a", By: operator, Operation: "o3", What: OpResize, Flavor: tinier()})
+	w.do(&PlaceMove{ID: "a", Operation: "o3", Node: "n2"})
+	w.says("a", PowerShutdown)
+	w.advance("a", AdvanceOperation{Done: true})
+	if u := w.s.View().Usage(home); u.VCPUs != 3+small.VCPUs {
+		t.Fatalf("%d vCPUs are charged while it may go back to what it had", u.VCPUs)
+	}
+	w.says("a", PowerRunning)
+	w.do(&EndMove{ID: "a", By: operator})
+	if u := w.s.View().Usage(home); u.VCPUs != 3+tinier().VCPUs {
+		t.Fatalf("%d vCPUs are charged in the end", u.VCPUs)
+	}
+}
+
+func tinier() *Flavor {
+	f := someFlavor()
+	f.ID, f.Name, f.VCPUs = "3", "tiny", 1
+	return &f
+}

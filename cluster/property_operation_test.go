@@ -87,3 +87,16 @@ func moveRoom(in *Instance) (NodeID, Resources) {
 	}
 	return m.To, m.Flavor.Resources()
 }
+
+// chargedFor is what an instance counts for in quotas, counted without the help of the state: what it may end with.
+func chargedFor(in *Instance) Resources {
+	all := []Resources{in.Spec.Flavor.Resources()}
+	if in.Op != nil && in.Op.Move != nil {
+		all = append(all, in.Op.Move.Was.Resources(), in.Op.Move.Flavor.Resources())
+	}
+	var most Resources
+	for _, r := range all {
+		most = Resources{max(most.VCPUs, r.VCPUs), max(most.MemoryMiB, r.MemoryMiB), max(most.DiskGiB, r.DiskGiB)}
+	}
+	return most
+}

@@ -184,8 +184,10 @@ func checkAgainstOracle(t *rapid.T, before, after *View, commands []Command, res
 	}
 	room := make(map[NodeID]Resources)
 	var instances int64
+	var charged Resources
 	for in := range after.Instances() {
 		instances++
+		charged = charged.Add(chargedFor(in))
 		if in.Node != "" && in.Wanted != WantDeleted {
 			room[in.Node] = room[in.Node].Add(in.Spec.Flavor.Resources())
 		}
@@ -208,8 +210,8 @@ func checkAgainstOracle(t *rapid.T, before, after *View, commands []Command, res
 			t.Fatalf("%s: %v is allocated on %s, whose limit is %v", describe(commands), got, n.ID, n.Capacity.Limit())
 		}
 	}
-	if u := after.Usage(home); u.Instances != instances {
-		t.Fatalf("%s: usage is %+v with %d instances", describe(commands), u, instances)
+	if u := after.Usage(home); u.Instances != instances || u.Resources != charged || after.UserUsage(home, root).Resources != charged {
+		t.Fatalf("%s: usage is %+v with %d instances that are charged %+v", describe(commands), u, instances, charged)
 	}
 	owners := make(map[string]PortID)
 	for p := range after.Ports() {

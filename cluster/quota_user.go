@@ -138,14 +138,14 @@ func (s *State) dropUserQuotas(which func(*Quota) bool) {
 
 // accountUser moves what an instance takes of its user's quota from how it was to how it is; nil: not there.
 func (s *State) accountUser(old, in *Instance) {
-	if old != nil && in != nil && old.Resources() == in.Resources() {
+	if old != nil && in != nil && old.charged() == in.charged() {
 		return
 	}
 	if old != nil {
-		s.useUser(old, Usage{Instances: -1, Resources: Resources{}.Sub(old.Resources())})
+		s.useUser(old, Usage{Instances: -1, Resources: Resources{}.Sub(old.charged())})
 	}
 	if in != nil {
-		s.useUser(in, Usage{Instances: 1, Resources: in.Resources()})
+		s.useUser(in, Usage{Instances: 1, Resources: in.charged()})
 	}
 }
 

@@ -58,6 +58,15 @@ func (i *Instance) claims() (c [2]claim) {
 	return c
 }
 
+// charged is what an instance takes of quotas. Between two flavors that is the larger of both: it may end with either.
+func (i *Instance) charged() Resources {
+	r := i.Resources()
+	if i.Op != nil && i.Op.Move != nil {
+		r = r.most(i.Spec.resourcesAs(&i.Op.Move.Was)).most(i.Spec.resourcesAs(&i.Op.Move.Flavor))
+	}
+	return r
+}
+
 // account moves what an instance takes from how it was to how it is; nil: not there.
 func (s *State) account(old, in *Instance) {
 	var before, after [2]claim
@@ -67,14 +76,14 @@ func (s *State) account(old, in *Instance) {
 	if in != nil {
 		after = in.claims()
 	}
-	if old != nil && in != nil && before == after && old.Resources() == in.Resources() {
+	if old != nil && in != nil && before == after && old.charged() == in.charged() {
 		return
 	}
 	if old != nil {
-		s.use(old.Project, Usage{Instances: -1, Resources: Resources{}.Sub(old.Resources())})
+		s.use(old.Project, Usage{Instances: -1, Resources: Resources{}.Sub(old.charged())})
 	}
 	if in != nil {
-		s.use(in.Project, Usage{Instances: 1, Resources: in.Resources()})
+		s.use(in.Project, Usage{Instances: 1, Resources: in.charged()})
 	}
 	for i := range before {
 		if before[i].node != "" {
