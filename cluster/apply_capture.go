@@ -115,7 +115,11 @@ func (s *State) uncaptured(in *Instance) {
 	s.discardCapture(op.Capture.Image)
 	in.Op = nil
 	in.Status.Task, in.Status.Note, in.Status.Progress = TaskNone, "", 0
-	if op.Kind == OpShelve && in.Wanted == WantOn {
+	switch {
+	case op.Kind != OpShelve || in.Wanted != WantOn:
+	case op.Step == StepStopping:
+		s.keepOn(in)
+	default:
 		s.powerOnAgain(in)
 	}
 }

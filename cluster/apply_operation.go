@@ -131,7 +131,6 @@ func (s *State) cancelOperation(in *Instance, why, status string) {
 		s.entomb(in, m.From, m.WasEpoch, 0, in.Spec.resourcesAs(&m.Was))
 	}
 	s.recordMove(in, op, status, "", "")
-	stopped := op.Step == StepStopping || op.Step == StepCopying
 	in.Op = nil
 	in.Status.Task, in.Status.Note, in.Status.Progress = TaskNone, "", 0
 	if op.Kind == OpEvacuate {
@@ -139,9 +138,19 @@ func (s *State) cancelOperation(in *Instance, why, status string) {
 		in.Status.Fault = &Fault{Code: faultCode, Message: why, Created: s.t.meta.Time}
 		return
 	}
-	if stopped && in.Wanted == WantOn {
+	switch {
+	case in.Wanted != WantOn:
+	case op.Step == StepCopying:
 		s.powerOnAgain(in)
+	case op.Step == StepStopping:
+		s.keepOn(in)
 	}
+}
+
+// keepOn has an instance run that an operation was about to stop. If it still runs, it is not started anew.
+func (s *State) keepOn(in *Instance) {
+	in.Generation++
+	in.Status.Task = TaskPoweringOn
 }
 
 // powerOnAgain starts an instance that an operation had stopped.

@@ -289,3 +289,29 @@ func tinier() *Flavor {
 	f.ID, f.Name, f.VCPUs = "3", "tiny", 1
 	return &f
 }
+
+// What a guest was to be stopped for ends before it has stopped. It goes on, and is not started anew; only one whose disks were being
+// read already had stopped, and is.
+func TestMove_CutShortBeforeTheGuestStoppedDoesNotRestartIt(t *testing.T) {
+	for name, begin := range map[string]func(*town){
+		"resize": func(w *town) {
+			w.do(&BeginMove{ID: "a", By: operator, Operation: "o1", What: OpResize, Flavor: larger()})
+			w.do(&PlaceMove{ID: "a", Operation: "o1", Node: "n2"})
+		},
+		"shelve": func(w *town) {
+			w.do(&BeginCapture{ID: "a", By: operator, Operation: "o1", What: OpShelve, Image: anImage("i1", nil)})
+		},
+	} {
+		w := newTown(t)
+		w.enrol("n2", "192.0.2.2")
+		boot := w.active("a").Boot
+		begin(w)
+		w.is(name, "a", first, VMActive, w.instance("a").Status.Task, StepStopping)
+		w.advance("a", AdvanceOperation{Error: "the power button is broken"})
+		if in := w.is(name+" ended", "a", first, VMActive, TaskPoweringOn, ""); in.Boot != boot {
+			t.Errorf("%s: it is started anew, boot %d after %d", name, in.Boot, boot)
+		}
+		w.says("a", PowerRunning)
+		w.is(name+" forgotten", "a", first, VMActive, TaskNone, "")
+	}
+}

@@ -148,3 +148,30 @@ func TestLoop_ChangesAGuestAfterARestart(t *testing.T) {
 		}
 	})
 }
+
+// A guest was asked to go off for a resize, which ends before the guest has obeyed. It runs on and is reported so; when it then obeys, it
+// is started, as nobody wanted that any more. A guest that goes off by itself much later stays off.
+func TestLoop_StartsAGuestThatObeysTooLate(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.create(one, here)
+		w.settle(5 * time.Second)
+		w.must(&cluster.BeginMove{ID: one, Operation: "o1", What: cluster.OpResize,
+			Flavor: &cluster.Flavor{ID: "9", Name: "large", VCPUs: 2, MemoryMiB: 512, DiskGiB: 20}})
+		w.must(&cluster.PlaceMove{ID: one, Operation: "o1", Node: there})
+		w.settle(100 * time.Millisecond) // it was asked, and takes a second
+		w.must(&cluster.AdvanceOperation{Node: here, ID: one, Operation: "o1", Step: cluster.StepStopping, Error: "somebody changed their mind"})
+		w.settle(100 * time.Millisecond)
+		w.expects("before it obeys", cluster.VMActive, virt.PowerRunning)
+		w.settle(time.Minute)
+		w.expects("after it obeyed", cluster.VMActive, virt.PowerRunning)
+		if held, _ := w.sim.Look(one); held.Boot != 2 {
+			t.Errorf("it is in boot %d", held.Boot)
+		}
+		w.settle(3 * shutdownGrace)
+		if err := w.sim.PowerOffGuest(one); err != nil {
+			t.Fatal(err)
+		}
+		w.settle(time.Minute)
+		w.expects("off by itself", cluster.VMStopped, virt.PowerOff)
+	})
+}

@@ -226,6 +226,8 @@ func (l *Loop) desired(in *cluster.Instance, m *memory, view *cluster.View, now 
 		d.Restart = in.Boot > running
 		if in.Status.Task == cluster.TaskRebooting {
 			d.Stop = l.politely(m, now)
+		} else if l.mayObey(m, now) {
+			d.Resume = true
 		}
 	case cluster.WantOff:
 		d.Power = virt.PowerOff
@@ -244,6 +246,15 @@ func (l *Loop) politely(m *memory, now time.Time) virt.StopMode {
 		return virt.Destroy
 	}
 	return virt.Shutdown
+}
+
+// mayObey tells whether a guest may yet go off that was asked to for the sake of something that is over. It is started then: it did not
+// go by itself.
+func (l *Loop) mayObey(m *memory, now time.Time) bool {
+	if now.Sub(m.asked) >= 2*shutdownGrace {
+		m.asked = time.Time{}
+	}
+	return !m.asked.IsZero()
 }
 
 // ready tells whether every image that the instance boots from stands here.
