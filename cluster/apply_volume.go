@@ -33,6 +33,8 @@ func (s *State) applyVolumeOp(op Op) (ids []string, refusal *Error, known bool) 
 		ids, refusal = s.deleteSnapshot(o)
 	case *CaptureVolumes:
 		ids, refusal = s.captureVolumes(o)
+	case *TendVolumes:
+		ids, refusal = s.tendVolumes(o)
 	case *ReportVolumes:
 		ids, refusal = s.reportVolumes(o)
 	default:

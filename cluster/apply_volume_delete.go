@@ -49,19 +49,29 @@ func (s *State) hasSnapshots(id VolumeID) bool {
 // isCopied tells whether the file of a volume, or of a snapshot, is being copied to a new volume or snapshot.
 func (t *tables) isCopied(id VolumeID, snapshot SnapshotID) bool {
 	var node NodeID
+	shared := false
 	if v, ok := t.volumes.Get(id); ok {
-		node = v.File.Node
+		node, shared = v.File.Node, v.Shared()
 		for n := range resolved(&t.snapshotsOf, &t.snapshots, string(id)+sep) {
 			if n.Status == SnapshotCreating && n.File.Format == "" {
 				return true
 			}
 		}
 	} else if n, ok := t.snapshots.Get(snapshot); ok {
-		node = n.File.Node
+		node, shared = n.File.Node, n.Shared()
 	}
-	if node == "" {
-		return false
+	if !shared {
+		return node != "" && t.isCopiedOn(node, id, snapshot)
 	}
+	for n := range values(&t.nodes) { // whoever tends the copy
+		if hasShare(n) && t.isCopiedOn(n.ID, id, snapshot) {
+			return true
+		}
+	}
+	return false
+}
+
+func (t *tables) isCopiedOn(node NodeID, id VolumeID, snapshot SnapshotID) bool {
 	for v := range resolved(&t.volumesOn, &t.volumes, string(node)+sep) {
 		making := v.Source.Copies() && v.File.SizeGiB == 0 && !v.File.Remove && v.Fault == ""
 		if making && v.Source.Volume == id && v.Source.Snapshot == snapshot {

@@ -110,6 +110,7 @@ const (
 	KindDeleteVolumeSnapshot Kind = 110
 	KindReportVolumes        Kind = 111
 	KindCaptureVolumes       Kind = 112
+	KindTendVolumes          Kind = 113
 
 	// Consoles: 130 to 139.
 	KindAddConsoleToken Kind = 130

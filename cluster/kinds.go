@@ -84,6 +84,7 @@ var newOp = [...]func() Op{
 	KindDeleteVolumeSnapshot: func() Op { return new(DeleteVolumeSnapshot) },
 	KindReportVolumes:        func() Op { return new(ReportVolumes) },
 	KindCaptureVolumes:       func() Op { return new(CaptureVolumes) },
+	KindTendVolumes:          func() Op { return new(TendVolumes) },
 
 	KindBeginTerm:   func() Op { return new(BeginTerm) },
 	KindLoseNode:    func() Op { return new(LoseNode) },

@@ -7,7 +7,7 @@ func drawVolumeOp(t *rapid.T, v *View) Op {
 	id := pick(t, "volume", "v1", "v2", "v3", "v4")
 	instance := pick(t, "instance", InstanceID("a"), "b", "c", "d")
 	snapshot := pick(t, "snapshot", SnapshotID("s1"), "s2")
-	switch rapid.IntRange(0, 11).Draw(t, "volume op") {
+	switch rapid.IntRange(0, 12).Draw(t, "volume op") {
 	case 0, 1:
 		return drawNewVolume(t, id)
 	case 2:
@@ -30,6 +30,9 @@ func drawVolumeOp(t *rapid.T, v *View) Op {
 			o.Snapshots = append(o.Snapshots, NamedSnapshot{Volume: vol.ID, ID: SnapshotID("m-" + string(vol.ID))})
 		}
 		return o
+	case 12:
+		return &TendVolumes{From: pick(t, "from", first, "n2"), To: pick(t, "to", first, "n2", "n3"), Volumes: []VolumeID{VolumeID(id), "v1"},
+			Snapshots: []SnapshotID{snapshot}}
 	}
 	return drawVolumeReport(t, v)
 }
