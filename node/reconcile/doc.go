@@ -11,7 +11,8 @@
 // What it relies on: a Cluster that tells and changes the state, a virt.Driver, and Images that puts base images on
 // this node's disk.
 //
-// Concurrency: Run is one goroutine that owns all of the loop's memory; workers own nothing and send back what they did.
+// Concurrency: Run is one goroutine that owns all of the loop's memory; workers, one of which lists the hypervisor, own nothing and send
+// back what they did or saw. So nothing that libvirt takes long for with one guest holds up another.
 // Run returns when its context has ended and every worker is done.
 //
 // Testing: an in-memory state, the sim driver and its fault knobs.

@@ -43,6 +43,7 @@ func (l *Loop) start(ctx context.Context, j job) {
 	}
 	m := l.remember(j.id)
 	m.busy = true
+	l.touch(j.id)
 	own, cancel := context.WithCancel(within(ctx, j.id, j.in))
 	if j.prepare {
 		m.fetching, m.epoch = cancel, j.in.Epoch
@@ -231,6 +232,7 @@ func (o *outcome) have(id cluster.InstanceID, s virt.Stamp, p virt.Power) {
 func (l *Loop) finish(o outcome) {
 	m := l.remember(o.id)
 	m.busy, m.fetching = false, nil
+	l.touch(o.id)
 	if o.err == nil {
 		m.attempts, m.refusals = 0, 0
 	}

@@ -3,7 +3,6 @@ package reconcile
 import (
 	"context"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -14,10 +13,6 @@ import (
 
 // How often and how much.
 const (
-	relistEvery   = 10 * time.Second       // events may be lost
-	relistPause   = 100 * time.Millisecond // between two listings asked for by events, at least
-	relistShare   = 50                     // a listing asked for by events waits this many times as long as the last one took
-	relistBurst   = 4                      // listings asked for by events that need not wait, after a rest
 	takenAtOnce   = 256                    // events and results between two passes
 	callTimeout   = 30 * time.Second       // one call of the driver
 	startTimeout  = 60 * time.Second       // building or starting
@@ -90,23 +85,15 @@ type Loop struct {
 	buried   map[cluster.InstanceID]uint64   // epochs whose removal was reported, until the state has taken it in
 	seen     *cluster.View                   // what known is from
 	answered bool                            // the hypervisor was listed once
+	underway *listing                        // nil: the hypervisor is not being listed
 	alarms   map[cluster.InstanceID]time.Time
 	rebooted bool // the host was booted since LastKnown, and resume is not filled yet
 	done     chan outcome
+	listed   chan *listing
 	workers  sync.WaitGroup
 
 	mu          sync.Mutex
 	quarantined map[cluster.InstanceID]string // why each is left alone
-}
-
-// due is when the loop looks at everything again.
-type due struct {
-	surveyed time.Time     // when every instance was looked at last
-	listed   time.Time     // when the hypervisor was listed last
-	listings int           // how often it was
-	listing  time.Duration // how long that took
-	relistAt time.Time     // when it is listed next
-	paidTill time.Time     // listings until now have used up the time until then; see relistBurst
 }
 
 // memory is what the loop remembers of an instance between passes.
@@ -138,6 +125,7 @@ func New(c Config) *Loop {
 		buried:   map[cluster.InstanceID]uint64{},
 		rebooted: c.Incarnation != c.LastKnown,
 		done:     make(chan outcome),
+		listed:   make(chan *listing),
 
 		quarantined: map[cluster.InstanceID]string{},
 	}
@@ -183,6 +171,8 @@ func (l *Loop) wait(ctx context.Context, changed <-chan struct{}, wake time.Dura
 		l.hint(e)
 	case o := <-l.done:
 		l.finish(o)
+	case f := <-l.listed:
+		l.take(f)
 	case <-timer.C:
 	case <-ctx.Done():
 		return false
@@ -193,6 +183,8 @@ func (l *Loop) wait(ctx context.Context, changed <-chan struct{}, wake time.Dura
 			l.hint(e)
 		case o := <-l.done:
 			l.finish(o)
+		case f := <-l.listed:
+			l.take(f)
 		default:
 			return true
 		}
@@ -217,33 +209,6 @@ func (l *Loop) catchUp(ctx context.Context) bool {
 	}
 }
 
-// hint makes the next pass look at what the hypervisor spoke of.
-func (l *Loop) hint(e virt.Event) {
-	if e.ID != "" {
-		l.dirty[e.ID] = struct{}{}
-	}
-	if soonest := l.eager(); soonest.Before(l.relistAt) {
-		l.relistAt = soonest
-	}
-}
-
-// relistCost is how much time one listing that events asked for uses up. An event is a hint, and many come at once.
-func (d *due) relistCost() time.Duration { return max(relistPause, relistShare*d.listing) }
-
-// eager is when events may have the hypervisor listed next. One guest that goes off sends two or three within milliseconds, and its user
-// waits: the first few after a rest are followed at once, and only more than that have to wait.
-func (d *due) eager() time.Time { return d.paidTill.Add(-(relistBurst - 1) * d.relistCost()) }
-
-// listedAt takes note of a listing.
-func (d *due) listedAt(start, end time.Time) {
-	d.listings++
-	d.listed, d.listing, d.relistAt = end, end.Sub(start), end.Add(relistEvery)
-	if d.paidTill.Before(end) {
-		d.paidTill = end
-	}
-	d.paidTill = d.paidTill.Add(d.relistCost())
-}
-
 // drain waits for the workers, whose context has ended.
 func (l *Loop) drain() {
 	idle := make(chan struct{})
@@ -251,53 +216,9 @@ func (l *Loop) drain() {
 	for {
 		select {
 		case <-l.done:
+		case <-l.listed:
 		case <-idle:
 			return
 		}
 	}
-}
-
-// list observes the hypervisor when that is due. Without an answer the old picture stays, and nothing is concluded
-// from it that was not so before.
-func (l *Loop) list(ctx context.Context) {
-	start := time.Now()
-	if start.Before(l.relistAt) {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	domains, err := l.Driver.Domains(ctx)
-	if err != nil {
-		l.Log.Warn("list the domains", "err", err)
-		l.relistAt = time.Now().Add(retryAfter)
-		return
-	}
-	first := !l.answered
-	fresh := make(map[cluster.InstanceID]virt.Domain, len(domains))
-	for _, d := range domains {
-		fresh[d.ID] = d
-		if old, ok := l.observed[d.ID]; first || !ok || old != d {
-			l.dirty[d.ID] = struct{}{}
-		}
-	}
-	for id := range l.observed {
-		if _, ok := fresh[id]; !ok {
-			l.dirty[id] = struct{}{}
-		}
-	}
-	for id, m := range l.memory { // a worker knows better what it did just now
-		if !m.busy {
-			continue
-		}
-		if old, ok := l.observed[id]; ok {
-			fresh[id] = old
-		} else {
-			delete(fresh, id)
-		}
-	}
-	l.observed, l.answered = fresh, true
-	l.listedAt(start, time.Now())
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	maps.DeleteFunc(l.quarantined, func(id cluster.InstanceID, _ string) bool { _, there := fresh[id]; return !there })
 }

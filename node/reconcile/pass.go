@@ -35,7 +35,10 @@ func (l *Loop) pass(ctx context.Context, view *cluster.View) time.Duration {
 			continue
 		}
 		if l.listings < m.since {
-			m.retryAt, l.relistAt, wake = now.Add(time.Millisecond), now, 0
+			m.retryAt = now.Add(time.Millisecond) // the listing wakes the loop
+			if l.begun < m.since {
+				l.relistAt = now
+			}
 			continue
 		}
 		d, exists := l.observed[id]
@@ -54,7 +57,7 @@ func (l *Loop) pass(ctx context.Context, view *cluster.View) time.Duration {
 	l.release(domains, actions)
 	l.carryOut(ctx, view, actions)
 	l.settleDirty(view, now)
-	return max(min(wake, l.relistAt.Sub(now)), time.Millisecond)
+	return max(min(wake, l.untilList(now)), time.Millisecond)
 }
 
 // recall stops a worker that fetches the images of an instance which is no longer this node's: that may take an hour, and the
@@ -143,7 +146,7 @@ func (l *Loop) handed(old, in *cluster.Instance) {
 		came = held && !holds
 	}
 	if came && in.Status.VM != cluster.VMBuilding {
-		l.remember(in.ID).since = l.listings + 1
+		l.remember(in.ID).since = l.begun + 1
 	}
 }
 
