@@ -36,7 +36,7 @@ func (s *server) ofVolume() bool { text, ok := s.Image.(string); return ok && te
 // account is all that the API says at a moment when nothing is under way, and what the hosts hold.
 type account struct {
 	servers    []server
-	nodes      []node
+	nodes      []machine
 	migrations []migration
 	images     []picture
 	volumes    []volume
@@ -45,7 +45,7 @@ type account struct {
 	left       map[string][]string // by host: files of volumes and of captures
 }
 
-type node struct {
+type machine struct {
 	Name string
 	Raft string
 	Used struct {
@@ -69,10 +69,14 @@ type picture struct{ ID, Name, Status string }
 type volume struct {
 	ID, Name, Status string
 	Size             int
+	Type             string `json:"volume_type"`
 	Attachments      []struct {
 		Server string `json:"server_id"`
 	}
 }
+
+// sharedType is the type of volumes that are on no node's disk.
+const sharedType = "shared"
 
 type snapshot struct {
 	ID, Status string
@@ -80,7 +84,7 @@ type snapshot struct {
 }
 
 // over are Nova's words for a migration that has ended.
-var over = []string{"error", "confirmed", "reverted", "completed", "cancelled"}
+var over = []string{"error", "confirmed", "reverted", "completed", "cancelled", "done"}
 
 // rest is what a domain is in a status in which nothing is under way.
 var rest = map[string]struct {
@@ -212,7 +216,9 @@ func (a *account) nodeFaults() []string {
 		}
 	}
 	for _, v := range a.volumes {
-		disk += v.Size
+		if v.Type != sharedType {
+			disk += v.Size
+		}
 	}
 	for _, s := range a.snapshots {
 		disk += s.Size

@@ -137,15 +137,9 @@ func (c *chronicle) hosts() map[string]map[string]*held {
 	return all
 }
 
-// bootsSince counts how often an instance's own disk was booted after a moment, wherever that was.
-func (c *chronicle) bootsSince(id string, when time.Time) int {
+// booted counts how often an instance's own disk was booted, wherever that was.
+func (c *chronicle) booted(id string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n := 0
-	for on := range c.boots[id] {
-		if on > when.UnixNano() {
-			n++
-		}
-	}
-	return n
+	return len(c.boots[id])
 }

@@ -174,8 +174,8 @@ func (c *client) post(ctx context.Context, path string, body, into any) error {
 	return c.ask(ctx, http.MethodPost, path, body, into)
 }
 
-func (c *client) nodes(ctx context.Context) ([]node, error) {
-	var got struct{ Nodes []node }
+func (c *client) nodes(ctx context.Context) ([]machine, error) {
+	var got struct{ Nodes []machine }
 	err := c.get(ctx, "/cluster/v1/nodes", &got)
 	return got.Nodes, err
 }

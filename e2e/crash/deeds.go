@@ -16,10 +16,11 @@ type deed struct {
 	done, undone []string // the statuses in which it may leave the server; "": the server is gone
 
 	volume bool // the server boots from a volume
+	shared bool // that is in the directory that all nodes share
 	makes  bool // it makes the server itself
 	away   bool // the server's host has lost its power before
 	memory bool // the guest does not notice
-	anew   bool // the guest gets a new disk
+	anew   bool // the guest gets a new disk, or an older one
 }
 
 // step is something that is asked of a server. wait is the status that it leads to, if it is waited for.
@@ -75,15 +76,16 @@ func moveDeeds() []deed {
 	return []deed{
 		{name: "resize", action: "resize", do: resize, done: resized, undone: active},
 		{name: "resize-confirm", action: "confirmResize", before: []step{resize}, do: confirm, done: active, undone: resized, memory: true},
-		{name: "resize-revert", action: "revertResize", before: []step{resize}, do: revert, done: active, undone: resized},
+		{name: "resize-revert", action: "revertResize", before: []step{resize}, do: revert, done: active, undone: resized, anew: true},
 		{name: "migrate", action: "migrate", do: migrate, done: resized, undone: active},
-		{name: "migrate-volume", action: "migrate", do: migrate, done: resized, undone: active, volume: true},
+		{name: "migrate-volume", action: "migrate", do: migrate, done: resized, undone: active, volume: true, shared: true},
 		{name: "migrate-confirm", action: "confirmResize", before: []step{migrate}, do: confirm, done: active, undone: resized, memory: true},
-		{name: "migrate-revert", action: "revertResize", before: []step{migrate}, do: revert, done: active, undone: resized},
+		{name: "migrate-revert", action: "revertResize", before: []step{migrate}, do: revert, done: active, undone: resized, anew: true},
 		{name: "migrate-stopped", action: "migrate", before: []step{{act("os-stop", nil), "SHUTOFF"}}, do: migrate, done: resized, undone: stopped},
 		{name: "live-migrate", action: "live-migration", do: live, done: active, undone: active, memory: true},
 		{name: "live-migrate-paused", action: "live-migration", before: []step{{act("pause", nil), "PAUSED"}}, do: live,
 			done: []string{"PAUSED"}, undone: []string{"PAUSED"}, memory: true},
+		{name: "live-migrate-volume", action: "live-migration", do: live, done: active, undone: active, memory: true, volume: true, shared: true},
 		{name: "evacuate", action: "evacuate", do: step{act("evacuate", map[string]any{}), "ACTIVE"}, done: active, undone: []string{"ERROR"}, away: true, anew: true},
 	}
 }
@@ -152,6 +154,19 @@ func detachVolume(ctx context.Context, p *play) error {
 	return p.api().ask(ctx, http.MethodDelete, p.attachments()+"/"+p.extra, nil, nil)
 }
 
+// bootVolume finds the volume that the server boots from, and waits until it is said to be in use.
+func bootVolume(ctx context.Context, p *play) error {
+	s, err := p.api().server(ctx, p.id)
+	if err != nil {
+		return err
+	}
+	if len(s.Volumes) != 1 {
+		return fmt.Errorf("it has the volumes %v", s.Volumes)
+	}
+	p.extra = s.Volumes[0].ID
+	return volumeAttached(ctx, p)
+}
+
 // volumeAttached waits until the guest has its volume.
 func volumeAttached(ctx context.Context, p *play) error {
 	return p.troupe.town.poll(ctx, func() error {
@@ -198,8 +213,12 @@ func createServer(ctx context.Context, p *play) error {
 	s := p.troupe.stage
 	spec := map[string]any{"name": p.name, "flavorRef": s.small, "networks": []map[string]any{{"uuid": s.network}}}
 	if p.deed.volume {
-		spec["block_device_mapping_v2"] = []map[string]any{{"boot_index": 0, "uuid": s.image, "source_type": "image",
-			"destination_type": "volume", "volume_size": 1, "delete_on_termination": true}}
+		device := map[string]any{"boot_index": 0, "uuid": s.image, "source_type": "image", "destination_type": "volume", "volume_size": 1,
+			"delete_on_termination": true}
+		if p.deed.shared {
+			device["volume_type"] = sharedType
+		}
+		spec["block_device_mapping_v2"] = []map[string]any{device}
 	} else {
 		spec["imageRef"] = s.image
 	}

@@ -36,6 +36,9 @@ type peer struct {
 	ending bool
 	deaths int
 	wg     sync.WaitGroup
+
+	reading sync.Mutex
+	records tail // guarded by reading
 }
 
 func (p *peer) url() string    { return "https://" + p.addr + ":8774" }
@@ -47,7 +50,7 @@ func (p *peer) log() string    { return p.dir + ".log" }
 func (p *peer) flags() []string {
 	return []string{"--bind", p.addr, "--name", p.name, "--data-dir", p.dir, "--config", os.DevNull, "--driver", "sim", "--bridge", "lan=br0",
 		"--sim-vcpus", "1000", "--sim-memory-mib", "1000000", "--sim-disk-gib", "100000", "--sim-boot-delay", "100ms",
-		"--deferred-delete", "1h", "--log-level", "info"}
+		"--deferred-delete", "1h", "--shared-dir", p.town.shared(), "--log-level", "info"}
 }
 
 // start runs a command of the program in the background and watches it.

@@ -47,7 +47,8 @@ func newTown(ctx context.Context, binary, dir, loopback string) (_ *town, err er
 	}()
 	for i := range townSize {
 		name := "crash" + strconv.Itoa(i+1)
-		p := &peer{town: t, name: name, addr: loopback + "." + strconv.Itoa(i+1), dir: filepath.Join(dir, name), armed: map[string]string{}}
+		p := &peer{town: t, name: name, addr: loopback + "." + strconv.Itoa(i+1), dir: filepath.Join(dir, name), armed: map[string]string{},
+			records: tail{path: filepath.Join(dir, name, "sim.json")}}
 		if err := os.MkdirAll(p.dir, 0o700); err != nil {
 			return nil, err
 		}
@@ -55,6 +56,9 @@ func newTown(ctx context.Context, binary, dir, loopback string) (_ *town, err er
 			return nil, err
 		}
 		t.peers = append(t.peers, p)
+	}
+	if err := os.MkdirAll(t.shared(), 0o755); err != nil {
+		return nil, err
 	}
 	tailing, stop := context.WithCancel(context.Background())
 	t.stop = stop
@@ -84,16 +88,28 @@ func newTown(ctx context.Context, binary, dir, loopback string) (_ *town, err er
 
 // follow reads what a host writes down.
 func (t *town) follow(ctx context.Context, p *peer) {
-	in := tail{path: filepath.Join(p.dir, "sim.json")}
-	defer in.close()
-	for ctx.Err() == nil {
-		if err := in.read(func(e entry) { t.chronicle.take(p.name, e) }); err != nil {
+	for pause(ctx, tailEvery) {
+		t.catchUp(p)
+	}
+	p.reading.Lock()
+	defer p.reading.Unlock()
+	p.records.close()
+}
+
+// catchUp takes in all that hosts have written until now.
+func (t *town) catchUp(peers ...*peer) {
+	for _, p := range peers {
+		p.reading.Lock()
+		err := p.records.read(func(e entry) { t.chronicle.take(p.name, e) })
+		p.reading.Unlock()
+		if err != nil {
 			t.fault("%v", err)
-			return
 		}
-		pause(ctx, tailEvery)
 	}
 }
+
+// shared is the directory that all nodes share.
+func (t *town) shared() string { return filepath.Join(t.dir, "shared") }
 
 // fault notes something that must not happen.
 func (t *town) fault(format string, args ...any) {

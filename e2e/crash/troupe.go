@@ -162,13 +162,16 @@ func (w *wave) fell(ctx context.Context) error {
 		return err
 	}
 	return w.town.poll(ctx, func() error {
-		nodes, err := w.town.api.nodes(ctx)
-		if err != nil {
-			return err
-		}
-		for _, n := range nodes {
-			if n.Name == w.victim.name && n.State == "up" {
-				return fmt.Errorf("%s is said to be up", n.Name)
+		for _, at := range w.town.peers {
+			var got struct{ Nodes []machine }
+			if at == w.victim {
+				continue
+			}
+			if _, err := w.town.api.try(ctx, at, request{http.MethodGet, "/cluster/v1/nodes", nil, ""}, &got); err != nil {
+				return err
+			}
+			if slices.ContainsFunc(got.Nodes, func(n machine) bool { return n.Name == w.victim.name && n.State == "up" }) {
+				return fmt.Errorf("%s takes %s to be up", at.name, w.victim.name)
 			}
 		}
 		return nil
@@ -243,16 +246,23 @@ func (t *town) account(ctx context.Context) (*account, error) {
 	if a.nodes, err = t.api.nodes(ctx); err != nil {
 		return nil, err
 	}
+	t.catchUp(t.peers...)
 	a.hosts = t.chronicle.hosts()
 	for _, p := range t.peers {
-		for _, dir := range []string{"volumes", "captures"} {
-			entries, _ := os.ReadDir(filepath.Join(p.dir, dir)) // most likely it is not there
-			for _, e := range entries {
-				a.left[p.name] = append(a.left[p.name], dir+"/"+e.Name())
-			}
-		}
+		a.left[p.name] = append(files(p.dir, "volumes"), files(p.dir, "captures")...)
 	}
+	a.left["the shared directory"] = files(t.shared(), "volumes")
 	return a, nil
+}
+
+// files lists what is in a folder; nothing if it is not there.
+func files(dir, folder string) []string {
+	entries, _ := os.ReadDir(filepath.Join(dir, folder))
+	var all []string
+	for _, e := range entries {
+		all = append(all, folder+"/"+e.Name())
+	}
+	return all
 }
 
 // sweep deletes all servers, volumes, snapshots and images of the plays.
