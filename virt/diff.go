@@ -340,7 +340,7 @@ func (c *diffCase) paused() []Action {
 func (c *diffCase) saved() []Action {
 	switch p := c.have.Power; {
 	case p == PowerRunning, p == PowerPaused:
-		return append(c.refreshed(), c.committed(ActionSave, "its memory is to be on disk"))
+		return c.refreshed(c.committed(ActionSave, "its memory is to be on disk"))
 	case p == PowerOff && c.have.Saved:
 		return c.refreshed()
 	}

@@ -114,7 +114,7 @@ func TestDiff_OneInstance(t *testing.T) {
 		{"to be paused, is off", wanted(here, virt.PowerPaused), domain(5, 3, virt.PowerOff), nil, "report"},
 		{"to go on", wanted(here, virt.PowerRunning, resume), domain(4, 3, virt.PowerPaused), nil, "unpause refresh"},
 		{"to be off, paused", wanted(here, virt.PowerOff), domain(5, 3, virt.PowerPaused), nil, "stop"},
-		{"to be saved", wanted(here, virt.PowerSaved), domain(4, 3, virt.PowerRunning), nil, "refresh save"},
+		{"to be saved", wanted(here, virt.PowerSaved), domain(4, 3, virt.PowerRunning), nil, "save refresh"},
 		{"to be saved, paused", wanted(here, virt.PowerSaved), domain(5, 3, virt.PowerPaused), nil, "save"},
 		{"to be saved, is", wanted(here, virt.PowerSaved), saved(5), nil, ""},
 		{"to be saved, is, older stamp", wanted(here, virt.PowerSaved), saved(4), nil, "refresh"},
