@@ -79,11 +79,11 @@ type duet struct {
 	hands  *hands
 	twin   *twin
 	boots  [2]string // the boots that were seen last: of the server, of the twin
-	anew   bool      // they boot, or have booted, once more since
+	anew   [2]bool   // it boots, or has booted, once more since
 }
 
 func newDuet(ctx context.Context, t *theater) (_ *duet, err error) {
-	d := &duet{theater: t, anew: true}
+	d := &duet{theater: t, anew: [2]bool{true, true}}
 	if d.server, d.node, err = t.cast(ctx, ""); err != nil {
 		return nil, err
 	}
@@ -109,7 +109,6 @@ func newDuet(ctx context.Context, t *theater) (_ *duet, err error) {
 // deed is one operation in both ways.
 type deed struct {
 	name   string
-	booted bool // both guests must be up before it
 	boots  bool // it boots them
 	ours   func(ctx context.Context) (time.Duration, error)
 	byHand func(ctx context.Context) error
@@ -137,27 +136,27 @@ func (d *duet) acts() [][]deed {
 			byHand: hand([]string{"destroy", name}, []string{"define", d.twin.xml}, []string{"start", name})},
 		{name: "rebuild", boots: true, ours: act(map[string]any{"rebuild": map[string]any{"imageRef": d.scene.image}}, "ACTIVE"), byHand: d.rebuildByHand},
 	}, {
-		{name: "stop", booted: true, ours: act(map[string]any{"os-stop": nil}, "SHUTOFF"), byHand: func(ctx context.Context) error {
+		{name: "stop", ours: act(map[string]any{"os-stop": nil}, "SHUTOFF"), byHand: func(ctx context.Context) error {
 			return errors.Join(d.hands.all(ctx, []string{"shutdown", name, "--mode", "acpi"}), d.hands.until(ctx, name, "shut off"))
 		}},
 		{name: "start", boots: true, ours: act(map[string]any{"os-start": nil}, "ACTIVE"), byHand: hand([]string{"start", name})},
 	}}
 }
 
-// perform does one operation in both ways, ours first or last.
+// perform does one operation in both ways, ours first or last. A guest that boots keeps a processor busy without KVM, so each way begins when
+// no guest does.
 func (d *duet) perform(ctx context.Context, one deed, first bool) (ours, theirs time.Duration, err error) {
-	if one.booted {
+	for turn := range 2 {
 		if err := d.awaitBoots(ctx); err != nil {
 			return 0, 0, err
 		}
-	}
-	if one.boots {
-		if err := d.noteBoots(); err != nil {
-			return 0, 0, err
+		mine := (turn == 0) == first
+		if one.boots {
+			if err := d.noteBoot(mine); err != nil {
+				return 0, 0, err
+			}
 		}
-	}
-	for turn := range 2 {
-		if (turn == 0) == first {
+		if mine {
 			ours, err = one.ours(ctx)
 		} else {
 			start := time.Now()
@@ -174,31 +173,29 @@ func (d *duet) perform(ctx context.Context, one deed, first bool) (ours, theirs 
 	return ours, theirs, err
 }
 
-// awaitBoots waits until both guests are up.
+// awaitBoots waits until the guests are up that were told to boot.
 func (d *duet) awaitBoots(ctx context.Context) (err error) {
-	if !d.anew {
-		return nil
-	}
 	for i, id := range []string{d.server.ID, d.twin.id} {
+		if !d.anew[i] {
+			continue
+		}
 		if d.boots[i], err = awaitBoot(ctx, d.node, id, d.boots[i]); err != nil {
 			return err
 		}
+		d.anew[i] = false
 	}
-	d.anew = false
 	return nil
 }
 
-// noteBoots takes note of the boots that are about to end.
-func (d *duet) noteBoots() error {
-	d.anew = true
-	for i, id := range []string{d.server.ID, d.twin.id} {
-		c, err := heard(d.node, id)
-		if err != nil {
-			return err
-		}
-		d.boots[i] = c.Last().ID
+// noteBoot takes note of the boot that is about to end: the server's, or the twin's.
+func (d *duet) noteBoot(mine bool) error {
+	i, id := 1, d.twin.id
+	if mine {
+		i, id = 0, d.server.ID
 	}
-	return nil
+	c, err := heard(d.node, id)
+	d.boots[i], d.anew[i] = c.Last().ID, true
+	return err
 }
 
 // rebuildByHand gives the twin a new disk on the same image.
