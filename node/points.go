@@ -44,6 +44,17 @@ func withinVolume(ctx context.Context, view *cluster.View, v *cluster.Volume) co
 	return failpoint.Within(ctx, scopes...)
 }
 
+// committed comes by the place behind a commit. Its error is what a leader that loses its power leaves whoever proposed with.
+func committed(ctx context.Context, view *cluster.View, r cluster.Result) error {
+	if !failpoint.Armed() {
+		return nil
+	}
+	if err := failpoint.Hit(withinResult(ctx, view, r), PointCommitted); err != nil {
+		return cluster.Errorf(cluster.Unavailable, "the answer was lost: %v", err)
+	}
+	return nil
+}
+
 // withinResult gives the places their scopes: what a command changed, by its IDs and, where it is an instance, its name.
 func withinResult(ctx context.Context, view *cluster.View, r cluster.Result) context.Context {
 	scopes := r.IDs

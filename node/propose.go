@@ -12,7 +12,6 @@ import (
 	"github.com/kilonova/kilonova/cluster"
 	"github.com/kilonova/kilonova/httpapi/peer"
 	"github.com/kilonova/kilonova/httpapi/rest"
-	"github.com/kilonova/kilonova/node/failpoint"
 	"github.com/kilonova/kilonova/node/lead"
 	"github.com/kilonova/kilonova/raftfsm"
 )
@@ -104,8 +103,8 @@ func (a *agreement) ProposeHere(ctx context.Context, c cluster.Command) (cluster
 	release := a.chooser.Prepare(c.Op)
 	defer release()
 	res, err := a.raft.Propose(ctx, notAhead(c, time.Now()))
-	if err == nil && failpoint.Armed() {
-		err = failpoint.Hit(withinResult(ctx, a.raft.View(), res), PointCommitted)
+	if err == nil {
+		err = committed(ctx, a.raft.View(), res)
 	}
 	return res, notLeader(err)
 }
