@@ -117,22 +117,17 @@ func (p *play) prepare(ctx context.Context) error {
 		return err
 	}
 	p.home = s.Host
-	p.before = p.remember()
+	p.before = p.remember(p.home)
 	return nil
 }
 
-// remember looks what the guest's memory and disk hold.
-func (p *play) remember() memory {
-	var m memory
+// remember looks what the guest's memory and disk hold on its host.
+func (p *play) remember(host string) memory {
 	p.troupe.town.catchUp(p.troupe.town.peers...)
-	for _, h := range p.troupe.town.chronicle.on(p.id) {
-		if !h.Defined {
-			continue
-		}
-		m.on = h.last().On
-		if f := h.root(); f != nil {
-			m.boots = f.Notes.Boots
-		}
+	h := p.troupe.town.chronicle.on(p.id)[host]
+	m := memory{on: h.last().On}
+	if f := h.root(); f != nil {
+		m.boots = f.Notes.Boots
 	}
 	return m
 }
@@ -269,7 +264,7 @@ func (p *play) judge(ctx context.Context, s *server) {
 	if s.Status == "" || s.Status == offloaded || p.deed.makes || s.Status == "ERROR" {
 		return
 	}
-	now := p.remember()
+	now := p.remember(s.Host)
 	if p.deed.memory && !now.on.Equal(p.before.on) {
 		p.fault("its guest was booted at %s, and before at %s", clock(now.on), clock(p.before.on))
 	}
