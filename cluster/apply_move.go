@@ -29,7 +29,7 @@ func (s *State) beginMove(o *BeginMove) ([]string, *Error) {
 	in := old.Clone()
 	m := &Move{
 		From: in.Node, Flavor: in.Spec.Flavor, Was: in.Spec.Flavor, WasEpoch: in.Epoch, WasDisk: in.DiskEpoch(),
-		Wanted: in.Wanted, Host: o.Host, Forced: o.Forced, CopyDisks: o.CopyDisks,
+		Wanted: in.Wanted, Host: o.Host, Forced: o.Forced, Drain: o.Drain, CopyDisks: o.CopyDisks,
 	}
 	if o.Flavor != nil {
 		m.Flavor = *o.Flavor

@@ -6,6 +6,8 @@ func (i *Instance) WayOut() (kind OperationKind, why string) {
 	switch {
 	case i.Wanted == WantDeleted:
 		return "", "it is being deleted"
+	case i.Op != nil && i.Op.Step == StepWaiting:
+		return "", "it was moved or resized to this node, and its user has neither confirmed nor reverted that"
 	case i.Op != nil && i.Op.Move != nil:
 		return "", "it is on its way"
 	case i.Op != nil, i.Status.Task != TaskNone:
@@ -17,9 +19,20 @@ func (i *Instance) WayOut() (kind OperationKind, why string) {
 	case VMStopped:
 		return OpMigrate, ""
 	case VMSuspended:
-		return "", "it is suspended: its memory is on this node's disk"
+		return "", "it is suspended: its memory is on this node's disk, so it has to be resumed first"
+	case VMRescued:
+		return "", "it is rescued, and has to be unrescued first"
+	case VMError:
+		return "", "it is in error, and somebody has to reset, rebuild or delete it"
+	case VMSoftDeleted:
+		return "", "it is deleted, and may be restored until it is reclaimed"
 	}
 	return "", "it is " + string(i.Status.VM)
+}
+
+// OnItsWay tells whether a move takes the instance somewhere else without anybody's help.
+func (i *Instance) OnItsWay() bool {
+	return i.Op != nil && i.Op.Move != nil && (i.Op.Step != StepWaiting || i.Op.Move.Drain)
 }
 
 // Leftover tells whether the instance has left a node and only its user's word is missing until its old disks go there.

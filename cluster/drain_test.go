@@ -16,6 +16,9 @@ func TestWayOut(t *testing.T) {
 		{"in error", Instance{Status: Status{VM: VMError}}, ""},
 		{"rebooting", Instance{Status: Status{VM: VMActive, Task: TaskRebooting}}, ""},
 		{"moving", Instance{Status: Status{VM: VMActive}, Op: &Operation{Move: &Move{}}}, ""},
+		{"waiting for its user", Instance{Status: Status{VM: VMResized}, Op: &Operation{Step: StepWaiting, Move: &Move{}}}, ""},
+		{"rescued", Instance{Status: Status{VM: VMRescued}}, ""},
+		{"deleted softly", Instance{Status: Status{VM: VMSoftDeleted}}, ""},
 		{"captured", Instance{Status: Status{VM: VMActive}, Op: &Operation{Capture: &Capture{}}}, ""},
 		{"going", Instance{Status: Status{VM: VMActive}, Wanted: WantDeleted}, ""},
 	} {
@@ -26,5 +29,11 @@ func TestWayOut(t *testing.T) {
 	waits := Instance{Node: "n2", Op: &Operation{Step: StepWaiting, Move: &Move{From: "n1", To: "n2"}}}
 	if !waits.Leftover("n1") || waits.Leftover("n2") {
 		t.Error("the disks that wait for a word are on n1")
+	}
+	if waits.OnItsWay() {
+		t.Error("what waits for its user is on its way")
+	}
+	if waits.Op.Move.Drain = true; !waits.OnItsWay() {
+		t.Error("what the leader confirms waits for its user")
 	}
 }

@@ -53,6 +53,7 @@ type BeginMove struct {
 	Flavor    *Flavor       `json:"flavor,omitempty"` // of a resize
 	Host      string        `json:"host,omitempty"`   // a node's name
 	Forced    bool          `json:"forced,omitempty"` // the filters do not apply
+	Drain     bool          `json:"drain,omitempty"`  // the leader empties the node, and confirms the move itself
 	CopyDisks string        `json:"copy_disks,omitempty"`
 	AdminPass string        `json:"admin_pass,omitempty"` // of an evacuation
 }

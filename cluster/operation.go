@@ -57,6 +57,7 @@ type Move struct {
 	Host      string       `json:"host,omitempty"`
 	Forced    bool         `json:"forced,omitempty"`
 	Auto      bool         `json:"auto,omitempty"`       // an evacuation that nobody asked for: it waits for room
+	Drain     bool         `json:"drain,omitempty"`      // its node is drained: nobody has to confirm it
 	CopyDisks string       `json:"copy_disks,omitempty"` // live: "yes", "no" or "auto"
 	Signal    MoveSignal   `json:"signal,omitempty"`     // live: what the operator asked for meanwhile
 	Progress  MoveProgress `json:"progress,omitzero"`

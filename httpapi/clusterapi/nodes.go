@@ -149,7 +149,7 @@ func drainOf(view *cluster.View, node cluster.NodeID) *Drain {
 		d.Left++
 		kind, why := in.WayOut()
 		switch {
-		case in.Op != nil && in.Op.Move != nil:
+		case in.OnItsWay():
 			d.Moving++
 		case kind == "":
 			held(in, why)
@@ -160,10 +160,10 @@ func drainOf(view *cluster.View, node cluster.NodeID) *Drain {
 			continue
 		}
 		d.Left++
-		if in.Op.Kind == cluster.OpMigrate {
+		if in.OnItsWay() {
 			d.Moving++
 		} else {
-			held(in, "it was resized to another node, and its user has not confirmed that")
+			held(in, "it was moved or resized to another node, and its user has not confirmed that")
 		}
 	}
 	return d

@@ -48,14 +48,8 @@ func (l *Leader) drain(ctx context.Context, view *cluster.View) {
 func (l *Leader) drainNode(ctx context.Context, view *cluster.View, node cluster.NodeID) {
 	moving := 0
 	for in := range view.UnderWay() {
-		switch {
-		case in.Op.Move == nil || in.Op.Move.From != node:
-		case !in.Leftover(node):
+		if in.Op.Move != nil && in.Op.Move.From == node && !in.Leftover(node) {
 			moving++
-		case in.Op.Kind == cluster.OpMigrate: // a resize is its user's to judge; this is the same server elsewhere
-			l.patiently(ctx, "confirm the move off a drained node of instance "+string(in.ID), func() error {
-				return l.propose(ctx, &cluster.EndMove{ID: in.ID, Operation: in.Op.ID, By: cluster.By{User: in.User, Project: in.Project}})
-			})
 		}
 	}
 	for in := range view.InstancesOn(node) {
@@ -68,7 +62,7 @@ func (l *Leader) drainNode(ctx context.Context, view *cluster.View, node cluster
 		}
 		moving++
 		l.patiently(ctx, "take instance "+string(in.ID)+" off a drained node", func() error {
-			return l.propose(ctx, &cluster.BeginMove{ID: in.ID, Operation: cluster.OperationID(uuid.NewString()), What: kind,
+			return l.propose(ctx, &cluster.BeginMove{ID: in.ID, Operation: cluster.OperationID(uuid.NewString()), What: kind, Drain: true,
 				By: cluster.By{Request: "req-" + uuid.NewString(), User: in.User, Project: in.Project}})
 		})
 	}

@@ -72,3 +72,44 @@ func TestDrain_WithoutRoomElsewhereItRests(t *testing.T) {
 		}
 	})
 }
+
+// A user moved a stopped server off the node before it is drained, and has not decided about that. The leader does not decide for the
+// user.
+func TestDrain_LeavesTheMovesOfUsersToTheirUsers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := twoNodes(t, true)
+		b.apply(&cluster.SetPower{ID: mover, Request: "req-2", Wanted: cluster.WantOff})
+		b.report(cluster.PowerShutdown)
+		b.apply(&cluster.BeginMove{ID: mover, Operation: "o1", What: cluster.OpMigrate})
+		b.leadMoves(time.Second, Lifecycle{}, nil)
+		b.apply(&cluster.AdvanceOperation{Node: otherNode, ID: mover, Operation: "o1", Step: cluster.StepCopying, Done: true})
+		b.report(cluster.PowerShutdown)
+		b.setDraining(soleNode, true)
+		b.leadMoves(time.Minute, Lifecycle{}, nil)
+		if in := b.mover(); in.Op == nil || in.Op.Step != cluster.StepWaiting {
+			t.Fatalf("it is %s, %+v", in.Status.VM, in.Op)
+		}
+	})
+}
+
+// One instance in error and a suspended one stay where they are, and those beside them leave all the same.
+func TestDrain_GoesOnBesideWhatCannotLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := twoNodes(t, true)
+		b.apply(&cluster.SetPower{ID: mover, Request: "req-2", Action: "suspend"})
+		b.report(cluster.PowerSuspended)
+		const other cluster.InstanceID = "22222222-2222-4222-8222-222222222222"
+		b.apply(&cluster.CreateInstances{Request: "req-3", Project: "p1", User: "u1",
+			Spec:  cluster.Spec{Flavor: cluster.Flavor{ID: "1", Name: "tiny", VCPUs: 1, MemoryMiB: 64, DiskGiB: 1}},
+			Items: []cluster.NewInstance{{ID: other, Name: "db", Hostname: "db", Node: soleNode, Explanation: &cluster.Explanation{Node: soleNode}}}})
+		b.apply(&cluster.ReportInstances{Node: soleNode, Reports: []cluster.InstanceReport{{ID: other, Generation: 1, Epoch: 1, Power: cluster.PowerRunning, Boot: 1}}})
+		b.setDraining(soleNode, true)
+		b.leadMoves(5*time.Second, Lifecycle{}, nil)
+		if in := b.mover(); in.Op != nil || in.Status.VM != cluster.VMSuspended {
+			t.Errorf("the suspended one is %s, %+v", in.Status.VM, in.Op)
+		}
+		if in, _ := b.View().Instance(other); in.Op == nil || in.Op.Kind != cluster.OpLive || !in.Op.Move.Drain {
+			t.Errorf("the other one is %s, %+v", in.Status.VM, in.Op)
+		}
+	})
+}

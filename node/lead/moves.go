@@ -72,9 +72,10 @@ func (l *Leader) giveUpCopy(ctx context.Context, in *cluster.Instance) {
 	})
 }
 
-// confirm ends a move that its user did not decide about in time.
+// confirm ends a move that its user did not decide about in time, and at once one that was for draining a node.
 func (l *Leader) confirm(ctx context.Context, in *cluster.Instance) {
-	if window := l.Lifecycle.ResizeConfirm; window <= 0 || time.Since(in.Op.Stepped.Std()) < window {
+	window := l.Lifecycle.ResizeConfirm
+	if !in.Op.Move.Drain && (window <= 0 || time.Since(in.Op.Stepped.Std()) < window) {
 		return
 	}
 	l.patiently(ctx, "confirm the move of instance "+string(in.ID), func() error {
