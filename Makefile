@@ -66,6 +66,10 @@ tempest: deps build ## run OpenStack's own tests against three nodes with simula
 	@$(PLAIN) build -trimpath -o bin/tempest ./e2e/tempest
 	@exec bin/tempest --kilonova bin/kilonova $(TESTS)
 
+.PHONY: crash
+crash: build ## kill daemons and leaders at every step of every operation, with simulated guests, half an hour (a part of it: CUES=regex)
+	@KILONOVA_BIN=$(CURDIR)/bin/kilonova $(PLAIN) test -trimpath -count=1 -timeout 0 -v ./e2e/crash -run 'TestCrash$$' -args -whole -only '$(CUES)'
+
 .PHONY: bench
 bench: deps build ## print the promised figures of speed and size, beside this machine's fsync latency (root; flags in BENCH=)
 	@$(PLAIN) build -trimpath -o bin/bench ./e2e/bench

@@ -36,7 +36,7 @@ func (s *server) ofVolume() bool { text, ok := s.Image.(string); return ok && te
 // account is all that the API says at a moment when nothing is under way, and what the hosts hold.
 type account struct {
 	servers    []server
-	nodes      []machine
+	machines   []machine
 	migrations []migration
 	images     []picture
 	volumes    []volume
@@ -46,16 +46,19 @@ type account struct {
 }
 
 type machine struct {
-	Name string
-	Raft string
-	Used struct {
-		VCPUs     int `json:"vcpus"`
-		MemoryMiB int `json:"memory_mib"`
-		DiskGiB   int `json:"disk_gib"`
-	}
+	Name       string
+	Raft       string
+	Used       room
 	Status     string
 	State      string
 	Quarantine []string
+}
+
+// room is what a node is promised.
+type room struct {
+	VCPUs     int `json:"vcpus"`
+	MemoryMiB int `json:"memory_mib"`
+	DiskGiB   int `json:"disk_gib"`
 }
 
 type migration struct {
@@ -223,7 +226,7 @@ func (a *account) nodeFaults() []string {
 	for _, s := range a.snapshots {
 		disk += s.Size
 	}
-	for _, n := range a.nodes {
+	for _, n := range a.machines {
 		var cpus, ram int
 		for i := range a.servers {
 			if s := &a.servers[i]; s.Host == n.Name && s.Status != offloaded {

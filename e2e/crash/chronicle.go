@@ -106,6 +106,14 @@ func (c *chronicle) twice() []string {
 	return all
 }
 
+// forget lets past spans go, of which all is said.
+func (c *chronicle) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.spans)
+	clear(c.boots)
+}
+
 func clock(t time.Time) string {
 	if t.IsZero() {
 		return "now"

@@ -33,8 +33,8 @@ func programme(heard []cue) []cue {
 	return all
 }
 
-// representative leaves of a programme, in its order: the daemon killed once at every place, and for each deed the leader killed at one place and
-// an error at another. Which ones depends on the seed alone.
+// representative leaves of a programme, in its order: the daemon killed once at every place, and for each deed the leader killed, or an error,
+// somewhere. Which ones depends on the seed alone.
 func representative(all []cue, seed uint64) []cue {
 	order := slices.Clone(all)
 	shuffle(order, seed)
@@ -44,11 +44,9 @@ func representative(all []cue, seed uint64) []cue {
 		if c.hit > 1 {
 			continue
 		}
-		var kind cue
+		kind := cue{deed: c.deed}
 		if c.harm == kill {
-			kind = cue{point: c.point, side: c.side, harm: kill}
-		} else {
-			kind = cue{deed: c.deed, harm: c.harm}
+			kind = cue{point: c.point, harm: kill}
 		}
 		if !seen[kind] {
 			seen[kind], chosen[c] = true, true

@@ -139,6 +139,7 @@ func (w *wave) run(ctx context.Context) {
 	w.audit(ctx)
 	w.faults = append(w.faults, w.town.chronicle.twice()...)
 	w.faults = append(w.faults, w.town.taken()...)
+	w.town.chronicle.forget()
 }
 
 func (w *wave) check(err error) {
@@ -243,7 +244,7 @@ func (t *town) account(ctx context.Context) (*account, error) {
 	a.servers, a.migrations, a.images = servers.Servers, migrations.Migrations, images.Images
 	a.volumes, a.snapshots = volumes.Volumes, snapshots.Snapshots
 	var err error
-	if a.nodes, err = t.api.nodes(ctx); err != nil {
+	if a.machines, err = t.api.nodes(ctx); err != nil {
 		return nil, err
 	}
 	t.catchUp(t.peers...)

@@ -1,0 +1,85 @@
+package crash
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+)
+
+// rehearsed is what a rehearsal may have heard: deeds that come by some places.
+func rehearsed() []cue {
+	var all []cue
+	for d := range 20 {
+		for p := range 5 {
+			for hit := range 1 + (d+p)%7 {
+				all = append(all, cue{deed: fmt.Sprintf("deed %d", d), point: fmt.Sprintf("place %d", (d+p)%8), side: home, hit: hit + 1})
+			}
+		}
+		all = append(all, cue{deed: fmt.Sprintf("deed %d", d), point: behindCommits + "committed", side: either, hit: 1})
+	}
+	return all
+}
+
+// The leader is not killed at a place that only the leader comes by: the daemon that comes by is the leader.
+func TestProgramme_EveryHarmAtEveryPlace(t *testing.T) {
+	all := programme(rehearsed())
+	for _, c := range rehearsed() {
+		for _, h := range []harm{kill, leader, failing} {
+			c.harm = h
+			want := c.hit <= maxHits && (h != leader || c.point != behindCommits+"committed")
+			if slices.Contains(all, c) != want {
+				t.Errorf("%s: played is %t", c, !want)
+			}
+		}
+	}
+}
+
+// The representative part is the same for the same seed, and leaves out neither a place nor a deed.
+func TestRepresentative_LeavesNothingOut(t *testing.T) {
+	all := programme(rehearsed())
+	for seed := range uint64(20) {
+		part := representative(all, seed)
+		if !slices.Equal(part, representative(all, seed)) {
+			t.Fatalf("seed %d gives two parts", seed)
+		}
+		killed, disturbed := map[string]bool{}, map[string]bool{}
+		for _, c := range part {
+			if c.harm == kill {
+				killed[c.point] = true
+			} else {
+				disturbed[c.deed] = true
+			}
+		}
+		for _, c := range all {
+			if !killed[c.point] || !disturbed[c.deed] {
+				t.Fatalf("seed %d leaves out %s", seed, c)
+			}
+		}
+		if len(part) > 40 {
+			t.Errorf("seed %d: %d of %d", seed, len(part), len(all))
+		}
+	}
+}
+
+// All are dealt, once, and those that lose a host are among themselves.
+func TestWaves_DealAll(t *testing.T) {
+	all := programme(rehearsed())
+	lost := func(deed string) bool { return deed == "deed 3" || deed == "deed 7" }
+	seen := map[cue]int{}
+	for _, group := range waves(all, 5, lost) {
+		if len(group) > castSize {
+			t.Errorf("%d at a time", len(group))
+		}
+		for _, c := range group {
+			seen[c]++
+			if lost(c.deed) != lost(group[0].deed) {
+				t.Errorf("%s plays with %s", c, group[0])
+			}
+		}
+	}
+	for _, c := range all {
+		if seen[c] != 1 {
+			t.Errorf("%s is played %d times", c, seen[c])
+		}
+	}
+}
