@@ -183,7 +183,19 @@ func (l *Loop) survey(view *cluster.View, first bool) {
 				l.resume[id] = struct{}{}
 			}
 		}
+		l.resumeArrived(view)
 		l.settled()
+	}
+}
+
+// resumeArrived has guests run again that had come here alive before the reboot, perhaps, when nobody knew yet: should their move be found
+// to be over, they did not go off by themselves either.
+func (l *Loop) resumeArrived(view *cluster.View) {
+	for in := range view.UnderWay() {
+		have, there := l.observed[in.ID]
+		if in.Op.Step == cluster.StepMigrating && in.Op.Move.To == l.Node && in.Wanted == cluster.WantOn && there && have.Power != virt.PowerRunning {
+			l.resume[in.ID] = struct{}{}
+		}
 	}
 }
 
