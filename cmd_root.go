@@ -35,7 +35,9 @@ Then, from anywhere:  openstack --os-cloud kilonova server list`,
 	}
 	nodes := newNodeCommand()
 	nodes.GroupID = "node"
-	root.AddCommand(nodes)
+	whole := newClusterCommand()
+	whole.GroupID = "node"
+	root.AddCommand(nodes, whole)
 	return root
 }
 

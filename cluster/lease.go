@@ -56,6 +56,13 @@ func (l Lease) Check() *Error {
 	return nil
 }
 
+// Grant is a leader's answer to a node that asks for its lease.
+type Grant struct {
+	Index uint64        `json:"index"` // of a state that the node has to see before it holds a lease anew
+	Stop  time.Duration `json:"stop"`  // the lease ends so long after the node asked
+	Kill  time.Duration `json:"kill"`
+}
+
 // Settings are what the operators chose for the whole cluster.
 type Settings struct {
 	Revision uint64 `json:"revision"`

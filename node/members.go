@@ -57,6 +57,9 @@ func (m *members) Members() map[cluster.NodeID]clusterapi.Member {
 // Liveness implements compute.Liveness. A node that gossip has not heard of is down since this node started: it knows no
 // better.
 func (m *members) Liveness(id cluster.NodeID) (up bool, since time.Time) {
+	if n, ok := m.agreement.Local().Node(id); ok && n.Lost != nil {
+		return false, n.Lost.At.Std()
+	}
 	if id == m.self {
 		return true, m.started
 	}

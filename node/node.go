@@ -17,6 +17,7 @@ import (
 	"github.com/kilonova/kilonova/gossip"
 	"github.com/kilonova/kilonova/httpapi/peer"
 	"github.com/kilonova/kilonova/node/lead"
+	"github.com/kilonova/kilonova/node/lease"
 	"github.com/kilonova/kilonova/node/peernet"
 	"github.com/kilonova/kilonova/node/reconcile"
 	"github.com/kilonova/kilonova/raftfsm"
@@ -65,6 +66,7 @@ type host struct {
 	blobs     *blobs
 	images    *imageStore
 	copies    *copies
+	lease     *lease.Holder
 	loop      *reconcile.Loop
 	moves     moves
 	inventory *inventory
@@ -226,8 +228,11 @@ func (n *node) openHost() error {
 		self: n.id.Node, store: files, cluster: n.state, driver: h.driver, images: h.blobs,
 		publish: publisher{h.images, h.copies}, log: n.cfg.Log,
 	})
+	if h.lease, err = n.newHolder(h.driver, boot); err != nil {
+		return err
+	}
 	h.loop = reconcile.New(reconcile.Config{
-		Node: n.id.Node, Cluster: n.state, Driver: h.driver, Images: h.blobs, Busy: h.moves.busy, Volumes: guestVolumes{files}, Log: n.cfg.Log,
+		Lease: h.lease, Node: n.id.Node, Cluster: n.state, Driver: h.driver, Images: h.blobs, Busy: h.moves.busy, Volumes: guestVolumes{files}, Log: n.cfg.Log,
 		Starts: max(2, runtime.NumCPU()), Incarnation: boot, LastKnown: n.dir.lastIncarnation(),
 		Settled: func() {
 			if err := writeFile(n.dir.file(incarnationFile), []byte(boot)); err != nil {
@@ -255,9 +260,11 @@ func (n *node) lead(ctx context.Context) {
 	defer wg.Wait()
 	wg.Go(func() { n.host.copies.run(ctx) })
 	raft := n.state.raft
-	first := &roster{raft: raft, self: n.id.Node, log: n.cfg.Log}
+	wg.Go(func() { n.grantLeases(ctx) })
+	members := &roster{raft: raft, self: n.id.Node, log: n.cfg.Log}
 	lead.New(lead.Config{
-		Cluster: raft, Chooser: n.state.chooser, Hints: n.members.hints, Lifecycle: n.cfg.Lifecycle, First: first.attend, Log: n.cfg.Log,
+		Cluster: raft, Chooser: n.state.chooser, Hints: n.members.hints, Lifecycle: n.cfg.Lifecycle,
+		Duties: []lead.Duty{members.attend, n.state.loseSilent}, Log: n.cfg.Log,
 	}).Run(ctx)
 }
 
@@ -280,6 +287,7 @@ func (n *node) run(ctx context.Context) error {
 		return err
 	}
 	defer servers.close()
+	wg.Go(func() { n.host.lease.Run(ctx) })
 	wg.Go(func() { n.host.loop.Run(ctx) })
 	wg.Go(func() { n.host.moves.loop.Run(ctx) })
 	wg.Go(func() { n.host.inventory.run(ctx) })

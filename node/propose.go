@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -13,6 +14,7 @@ import (
 	"github.com/kilonova/kilonova/httpapi/peer"
 	"github.com/kilonova/kilonova/httpapi/rest"
 	"github.com/kilonova/kilonova/node/lead"
+	"github.com/kilonova/kilonova/node/lease"
 	"github.com/kilonova/kilonova/raftfsm"
 )
 
@@ -36,6 +38,7 @@ type agreement struct {
 	chooser *lead.Chooser
 	barrier *sharedBarrier
 	meters  *meters
+	warden  atomic.Pointer[lease.Warden] // of the term in which this node leads; nil: it grants no leases
 	log     *slog.Logger
 }
 

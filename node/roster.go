@@ -12,7 +12,7 @@ import (
 // changeMember is how long one change of Raft's members may take.
 const changeMember = 5 * time.Second
 
-// roster brings Raft's members in line with the nodes of the state. It is the first of the leader's duties.
+// roster brings Raft's members in line with the nodes of the state. It is one of the leader's duties.
 type roster struct {
 	raft raftMembers
 	self cluster.NodeID

@@ -52,7 +52,7 @@ func TestRoster_RefusedChangeIsTriedAgainWithPatience(t *testing.T) {
 		r := &roster{raft: s, self: "here", log: log}
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 		defer cancel()
-		lead.New(lead.Config{Cluster: s, Chooser: lead.NewChooser(1, view, none, nil), Hints: none, First: r.attend, Log: log}).Run(ctx)
+		lead.New(lead.Config{Cluster: s, Chooser: lead.NewChooser(1, view, none, nil), Hints: none, Duties: []lead.Duty{r.attend}, Log: log}).Run(ctx)
 		const few = 40 // with pauses that double up to half a minute
 		if s.tries == 0 || s.tries > few {
 			t.Errorf("%d attempts in ten minutes", s.tries)

@@ -16,9 +16,9 @@ var lifecycle = lead.Lifecycle{ResizeConfirm: 20 * time.Second}
 func (w *World) lead(ctx context.Context, d *daemon) {
 	lead.New(lead.Config{
 		Cluster: &throne{w: w, d: d}, Chooser: d.chooser, Hints: w.gossip.hints, Lifecycle: lifecycle,
-		First: func(ctx context.Context, view *cluster.View, _ func(string, func() error)) {
+		Duties: []lead.Duty{func(ctx context.Context, view *cluster.View, _ func(string, func() error)) {
 			w.evacuateHastily(ctx, view)
-		},
+		}},
 		Log: slog.New(slog.DiscardHandler),
 	}).Run(ctx)
 }

@@ -29,6 +29,7 @@ type api struct {
 	t        testing.TB
 	handler  http.Handler
 	members  map[cluster.NodeID]clusterapi.Member
+	fates    map[cluster.InstanceID]cluster.NodeID
 	mintedAs string // "uses life zone" of the last token
 }
 
@@ -62,6 +63,9 @@ func (a *api) Mint(ctx context.Context, uses int, life time.Duration, zone strin
 func (a *api) Explain(*cluster.Instance) cluster.Explanation {
 	return cluster.Explanation{At: cluster.At(decided), Considered: 1, Node: a.Node.ID, NodeName: a.Node.Name}
 }
+
+// WithoutNode implements clusterapi.Placer.
+func (a *api) WithoutNode(cluster.NodeID) map[cluster.InstanceID]cluster.NodeID { return a.fates }
 
 // ask sends a request below /cluster/v1 and gives the status, the headers and the body.
 func (a *api) ask(method, path, token, body string, headers ...string) (int, http.Header, string) {

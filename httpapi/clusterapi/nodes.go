@@ -45,6 +45,14 @@ type Node struct {
 	Version   string            `json:"version"`
 	Enrolled  time.Time         `json:"enrolled"`
 	Drain     *Drain            `json:"drain,omitempty"` // while it is draining
+	Lost      *Loss             `json:"lost,omitempty"`  // while it is taken for dead
+	Guarded   int               `json:"guarded"`         // instances that are started elsewhere when it dies
+}
+
+// Loss is that a node was taken for dead.
+type Loss struct {
+	At        time.Time `json:"at"`
+	Confirmed bool      `json:"confirmed"` // by an operator
 }
 
 // Drain is how far the draining of a node is.
@@ -125,8 +133,14 @@ func render(view *cluster.View, n *cluster.Node, m Member) Node {
 		out.SilentFor = m.SilentFor.Round(time.Second).String()
 	}
 	out.Status, out.Why = status(n)
-	for range view.InstancesOn(n.ID) {
+	for in := range view.InstancesOn(n.ID) {
 		out.Instances++
+		if in.Guarded() {
+			out.Guarded++
+		}
+	}
+	if n.Lost != nil {
+		out.Lost = &Loss{n.Lost.At.Std(), n.Lost.Confirmed}
 	}
 	if n.Service.Draining {
 		out.Drain = drainOf(view, n.ID)
@@ -183,7 +197,7 @@ func exposed(h *cluster.HostFacts) []string {
 		out = append(out, "no AppArmor or SELinux confines QEMU: a guest that breaks out of it has the rights of libvirt's QEMU user")
 	}
 	if !h.Watchdog {
-		out = append(out, "no hardware watchdog: if its kernel hangs, only somebody with a power switch can say that its guests are off")
+		out = append(out, "no hardware watchdog: if its kernel hangs for a while and then goes on, a guest that was started elsewhere meanwhile may run twice for a moment")
 	}
 	return out
 }
@@ -205,6 +219,8 @@ func part(m Member) string {
 
 func status(n *cluster.Node) (status, why string) {
 	switch {
+	case n.Lost != nil:
+		return "lost", "taken for dead"
 	case n.Service.Draining:
 		return "draining", n.Service.Reason
 	case n.Service.Disabled:

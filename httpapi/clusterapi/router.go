@@ -50,6 +50,9 @@ type Minter interface {
 type Placer interface {
 	// Explain says where an instance would go if it were placed now.
 	Explain(in *cluster.Instance) cluster.Explanation
+
+	// WithoutNode says where the instances would go that are started elsewhere when a node dies; "": no node has room.
+	WithoutNode(node cluster.NodeID) map[cluster.InstanceID]cluster.NodeID
 }
 
 type server struct{ Config }
@@ -89,7 +92,11 @@ func (s *server) router(guards ...func(http.Handler) http.Handler) http.Handler 
 		r.Get("/nodes/{node}", handle(s.showNode))
 		r.Post("/nodes/{node}/drain", handle(s.drain(true)))
 		r.Post("/nodes/{node}/undrain", handle(s.drain(false)))
+		r.Post("/nodes/{node}/confirm-dead", handle(s.confirmDead))
 		r.Delete("/nodes/{node}", handle(s.removeNode))
+		r.Get("/settings", handle(s.showSettings))
+		r.Put("/settings", handle(s.changeSettings))
+		r.Get("/check", handle(s.check))
 		r.Get("/tokens", handle(s.listTokens))
 		r.Post("/tokens", reply(http.StatusCreated, s.createToken))
 		r.Delete("/tokens/{token}", handle(s.deleteToken))

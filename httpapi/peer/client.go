@@ -65,6 +65,13 @@ func (c *Client) Barrier(ctx context.Context, leader cluster.NodeID) (uint64, er
 	return res.Index, err
 }
 
+// Lease asks the leader for this node's lease.
+func (c *Client) Lease(ctx context.Context, leader cluster.NodeID) (cluster.Grant, error) {
+	var grant cluster.Grant
+	err := c.call(ctx, http.MethodPost, leader, "/v1/lease", nil, &grant)
+	return grant, err
+}
+
 // Chunk opens a chunk of a blob on a node. The bytes are as the node sent them: verify.
 func (c *Client) Chunk(ctx context.Context, node cluster.NodeID, h cluster.Hash) (io.ReadCloser, error) {
 	return c.open(ctx, node, "/v1/chunks/"+h.String())

@@ -66,12 +66,17 @@ func WithAsker(ctx context.Context, node cluster.NodeID) context.Context {
 	return context.WithValue(ctx, askerKey{}, node)
 }
 
+// asker is the node at the other end; "" when it proved nothing.
+func asker(r *http.Request) cluster.NodeID {
+	node, _ := r.Context().Value(askerKey{}).(cluster.NodeID)
+	return node
+}
+
 func moveOf(r *http.Request) Move {
-	asker, _ := r.Context().Value(askerKey{}).(cluster.NodeID)
 	return Move{
 		Instance:  cluster.InstanceID(chi.URLParam(r, "id")),
 		Operation: cluster.OperationID(chi.URLParam(r, "operation")),
-		Asker:     asker,
+		Asker:     asker(r),
 	}
 }
 

@@ -30,6 +30,18 @@ func (f *fake) ProposeHere(ctx context.Context, c cluster.Command) (cluster.Resu
 	return f.propose(ctx, c)
 }
 
+func (f *fake) RenewHere(_ context.Context, node cluster.NodeID) (cluster.Grant, error) {
+	return cluster.Grant{Index: 7, Stop: time.Second}, f.refusal(node)
+}
+
+// refusal is what a node without a name gets: it has proved nothing.
+func (f *fake) refusal(node cluster.NodeID) error {
+	if node == "" {
+		return cluster.Errorf(cluster.Forbidden, "who asks?")
+	}
+	return nil
+}
+
 func (f *fake) BarrierHere(ctx context.Context) (uint64, error) { return f.barrier(ctx) }
 
 func (f *fake) Chunk(ctx context.Context, h cluster.Hash) (io.ReadCloser, error) {

@@ -26,6 +26,7 @@ func Router(s Services) http.Handler {
 	r := chi.NewRouter()
 	r.Post("/v1/propose", h.propose)
 	r.Post("/v1/barrier", h.barrier)
+	r.Post("/v1/lease", h.lease)
 	r.Get("/v1/chunks/{hash}", h.chunk)
 	r.Post("/v1/blobs/{root}/pull", h.pull)
 	r.Get("/v1/instances/{id}/console", h.console)
@@ -89,6 +90,16 @@ func (s *server) barrier(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	reply(w, barrierResponse{index})
+}
+
+// lease renews the lease of the node that asks, and of no other: it is known by its certificate.
+func (s *server) lease(w http.ResponseWriter, r *http.Request) {
+	grant, err := s.Agreement.RenewHere(r.Context(), asker(r))
+	if err != nil {
+		fail(w, s.Log, err)
+		return
+	}
+	reply(w, grant)
 }
 
 func (s *server) chunk(w http.ResponseWriter, r *http.Request) {

@@ -30,6 +30,9 @@ type Agreement interface {
 
 	// BarrierHere returns an index that holds everything acknowledged before the call, if this node leads.
 	BarrierHere(ctx context.Context) (uint64, error)
+
+	// RenewHere grants a lease to a node that asks now, if this node leads.
+	RenewHere(ctx context.Context, node cluster.NodeID) (cluster.Grant, error)
 }
 
 // Blobs serves the chunks of images.

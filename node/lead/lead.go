@@ -40,7 +40,7 @@ type Config struct {
 	Chooser   *Chooser
 	Hints     func() map[cluster.NodeID]placement.Hint // what gossip says; nobody changes it
 	Lifecycle Lifecycle
-	First     Duty // is attended to before all others in each pass; nil: nothing
+	Duties    []Duty // are attended to before all others in each pass
 	Log       *slog.Logger
 }
 
@@ -62,10 +62,11 @@ func (l *Leader) Run(ctx context.Context) {
 	for {
 		view, changed := l.Cluster.Latest()
 		l.Chooser.hint()
-		if l.First != nil {
-			l.First(ctx, view, func(what string, do func() error) { l.patiently(ctx, what, do) })
+		for _, duty := range l.Duties {
+			duty(ctx, view, func(what string, do func() error) { l.patiently(ctx, what, do) })
 		}
 		l.placeWaiting(ctx, view)
+		l.restarts(ctx, view)
 		l.moves(ctx, view)
 		l.forget(ctx, view)
 		l.drain(ctx, view)

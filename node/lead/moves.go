@@ -26,7 +26,9 @@ func (l *Leader) moves(ctx context.Context, view *cluster.View) {
 		}
 		switch in.Op.Step {
 		case cluster.StepPlacing:
-			l.placeMove(ctx, in)
+			if !in.Op.Move.Auto {
+				l.placeMove(ctx, in)
+			}
 		case cluster.StepCopying:
 			l.giveUpCopy(ctx, in)
 		case cluster.StepWaiting:

@@ -216,6 +216,9 @@ func (j *job) confirm(ctx context.Context) error {
 	if then, _ := j.in.Desired(); now != then || hold {
 		return errNotOurs
 	}
+	if l := j.loop.Lease; l != nil {
+		return l.MayStart()
+	}
 	return nil
 }
 
@@ -247,14 +250,27 @@ func (l *Loop) finish(o outcome) {
 		m.boot, m.asked = o.in.Boot, time.Time{}
 		delete(l.resume, o.id)
 		l.settled()
+		l.runsAgain(o.id)
 		l.outbox.put(running(o.in))
 	}
 	if o.gone != nil {
+		l.runsAgain(o.id) // elsewhere
 		l.buried[o.id] = o.gone.Epoch
 		l.outbox.put(cluster.InstanceReport{ID: o.id, Epoch: o.gone.Epoch, Gone: true})
 	}
 	if o.err != nil && !errors.Is(o.err, errNotOurs) {
 		l.failed(o, m)
+	}
+}
+
+// fenced tells whether a guest that is off is so because this node lost its lease.
+func (l *Loop) fenced(in *cluster.Instance) bool {
+	return l.Lease != nil && in.Wanted == cluster.WantOn && l.Lease.Fenced(in)
+}
+
+func (l *Loop) runsAgain(id cluster.InstanceID) {
+	if l.Lease != nil {
+		l.Lease.Started(id)
 	}
 }
 

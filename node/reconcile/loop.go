@@ -54,8 +54,21 @@ type Volumes interface {
 	Disks(v *cluster.View, in *cluster.Instance, node cluster.NodeID) ([]virt.Disk, error)
 }
 
+// Lease is this node's right to run guests.
+type Lease interface {
+	// MayStart says why no guest may be started now; nil: it may.
+	MayStart() error
+
+	// Fenced tells whether an instance that does not run was ended for want of a lease, or may have been, rather than by its guest.
+	Fenced(in *cluster.Instance) bool
+
+	// Started says that an instance runs again.
+	Started(id cluster.InstanceID)
+}
+
 // Config is what a Loop is made of.
 type Config struct {
+	Lease       Lease // nil: nothing needs one
 	Node        cluster.NodeID
 	Cluster     Cluster
 	Driver      virt.Driver

@@ -237,7 +237,7 @@ func (l *Loop) desired(in *cluster.Instance, m *memory, view *cluster.View, now 
 	case cluster.WantOn:
 		_, resume := l.resume[in.ID]
 		d.Power = virt.PowerRunning
-		d.Resume = resume || in.Status.VM == cluster.VMBuilding || in.Status.Task != cluster.TaskNone
+		d.Resume = resume || l.fenced(in) || in.Status.VM == cluster.VMBuilding || in.Status.Task != cluster.TaskNone
 		d.Restart = in.Boot > running
 		if in.Status.Task == cluster.TaskRebooting {
 			d.Stop = l.politely(m, now)

@@ -24,7 +24,7 @@ func running(in *cluster.Instance) cluster.InstanceReport {
 
 // tell reports what was observed when the state says otherwise.
 func (l *Loop) tell(in *cluster.Instance, d virt.Domain, m *memory) {
-	if d.Stamp.Epoch != in.Epoch {
+	if d.Stamp.Epoch != in.Epoch || !on(d) && l.fenced(in) {
 		return
 	}
 	r := cluster.InstanceReport{ID: in.ID, Generation: d.Stamp.Generation, Epoch: d.Stamp.Epoch, Power: powerOf(d), Boot: m.boot}
@@ -37,6 +37,9 @@ func (l *Loop) tell(in *cluster.Instance, d virt.Domain, m *memory) {
 	m.reported = reported{in.Revision, r}
 	l.outbox.put(r)
 }
+
+// on tells whether there is a guest in the domain that may run.
+func on(d virt.Domain) bool { return d.Power == virt.PowerRunning || d.Power == virt.PowerPaused }
 
 func powerOf(d virt.Domain) cluster.PowerState {
 	if d.Saved {

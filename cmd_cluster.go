@@ -1,0 +1,138 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kilonova/kilonova/httpapi/clusterapi"
+	"github.com/kilonova/kilonova/node/lease"
+)
+
+func newClusterCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "cluster", Short: "Look after the cluster as a whole"}
+	cmd.AddCommand(newSettingsCommand(), newCheckCommand())
+	return cmd
+}
+
+func newSettingsCommand() *cobra.Command {
+	var stop, kill, dead string
+	var restarts int
+	cmd := localCommand("settings", "Show or change what holds for the whole cluster", cobra.NoArgs, func(cmd *cobra.Command, l *local, _ []string) error {
+		var res struct{ Settings clusterapi.Settings }
+		want := clusterapi.Settings{Stop: stop, Kill: kill, Dead: dead}
+		if cmd.Flags().Changed("restarts") {
+			want.Restarts = &restarts
+		}
+		var err error
+		if want == (clusterapi.Settings{}) {
+			err = l.look(cmd.Context(), cmd.ErrOrStderr(), "/settings", &res)
+		} else {
+			err = l.call(cmd.Context(), http.MethodPut, "/settings", map[string]any{"settings": want}, &res)
+		}
+		if err != nil {
+			return err
+		}
+		return table(cmd.OutOrStdout(), "SETTING\tVALUE\tMEANING", func(w io.Writer) {
+			s := res.Settings
+			fmt.Fprintf(w, "lease-stop\t%s\ta node without the leader's word ends its guarded instances after it\n", s.Stop)
+			fmt.Fprintf(w, "lease-kill\t%s\tending them takes so long at most\n", s.Kill)
+			fmt.Fprintf(w, "lease-dead\t%s\ta silent node's guarded instances are started elsewhere after it (at least %s)\n", s.Dead, s.Least)
+			if s.Former != "" {
+				fmt.Fprintf(w, "\t%s\tthe same, of nodes that have not heard of a change yet\n", s.Former)
+			}
+			fmt.Fprintf(w, "restarts\t%d\tinstances are started elsewhere at the same time\n", *s.Restarts)
+		})
+	})
+	cmd.Long = `Shows what holds for the whole cluster, or changes it when a flag is given. A node that the leader has not heard for lease-dead is taken for dead,
+and those of its instances that ask for it (flavor extra spec or server property kilonova:ha=true, all disks on shared volumes) are
+started elsewhere. By then the node has ended them itself: lease-dead must be at least
+(lease-stop + lease-kill) x 1.05 + lease-stop / 10. Without --lease-dead, it becomes just that.`
+	cmd.Example = `  kilonova cluster settings
+  kilonova cluster settings --lease-stop 2500ms --lease-kill 1s --lease-dead 5s`
+	cmd.Flags().StringVar(&stop, "lease-stop", "", "how long a node goes on without the leader's word")
+	cmd.Flags().StringVar(&kill, "lease-kill", "", "how long a node takes at most to end its instances")
+	cmd.Flags().StringVar(&dead, "lease-dead", "", "how long a node is silent until it is taken for dead")
+	cmd.Flags().IntVar(&restarts, "restarts", 0, "how many instances are started elsewhere at the same time")
+	return cmd
+}
+
+// errWouldSuffer gives "cluster check" its exit status.
+var errWouldSuffer = errors.New("the loss of a node would hurt: see above")
+
+func newCheckCommand() *cobra.Command {
+	cmd := localCommand("check", "Say of each node what its loss would mean", cobra.NoArgs, func(cmd *cobra.Command, l *local, _ []string) error {
+		var res struct{ Nodes []clusterapi.Forecast }
+		if err := l.call(cmd.Context(), http.MethodGet, "/check", nil, &res); err != nil {
+			return err
+		}
+		hurt := false
+		err := table(cmd.OutOrStdout(), "WITHOUT\tSTARTED ELSEWHERE\tWITHOUT ROOM\tTIED TO IT\tWAITING\tQUORUM", func(w io.Writer) {
+			for _, f := range res.Nodes {
+				quorum := "kept"
+				if !f.Quorum {
+					quorum = "LOST"
+				}
+				fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%s\n", f.Node, f.Restarted, len(f.Homeless), len(f.Tied), f.Waiting, quorum)
+				hurt = hurt || !f.Quorum || len(f.Homeless)+len(f.Tied) > 0
+			}
+		})
+		for _, f := range res.Nodes {
+			for _, id := range f.Homeless {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s: no other node has room for %s\n", f.Node, id)
+			}
+			for _, why := range f.Tied {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s: asks to be started elsewhere and cannot: %s\n", f.Node, why)
+			}
+		}
+		if err == nil && hurt {
+			err = errWouldSuffer
+		}
+		return err
+	})
+	cmd.Long = `Says of each node what would happen if it died now: how many of its instances would be started elsewhere, for how many there is no
+room, which ask for it and cannot because something of theirs is on that node alone, how many wait for the node, and whether the others
+could still agree. The exit status is 1 when a loss would hurt.`
+	return cmd
+}
+
+func newConfirmDeadCommand() *cobra.Command {
+	var yes bool
+	cmd := localCommand("confirm-dead NODE", "Give your word that a node is off", cobra.ExactArgs(1), func(cmd *cobra.Command, l *local, args []string) error {
+		if !yes {
+			return fmt.Errorf("if %s still runs its guests, they will run twice and ruin their disks: cut its power, then say --yes", args[0])
+		}
+		if err := l.call(cmd.Context(), http.MethodPost, "/nodes/"+url.PathEscape(args[0])+"/confirm-dead", nil, nil); err != nil {
+			return err
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%s is taken for dead: what can be is started elsewhere now.\n", args[0])
+		return nil
+	})
+	cmd.Long = `Gives your word that a node is off: its instances that ask for high availability are started elsewhere at once, instead of after the time of
+a lease. Whatever of them is left on the node goes when it comes back.`
+	cmd.Flags().BoolVar(&yes, "yes", false, "its power is cut, or it is gone")
+	return cmd
+}
+
+// newWatchdogCommand is what a node starts for itself.
+func newWatchdogCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "watchdog BOARD",
+		Short:  "End this machine's guarded guests when its node cannot (started by the node itself)",
+		Hidden: true,
+		Args:   cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			board, err := lease.OpenBoard(args[0])
+			if err != nil {
+				return err
+			}
+			// A signal to the daemon's group is not for it: it goes when there is nothing left to guard.
+			return lease.Watch(cmd.Context(), board, "/proc", lease.BootTime, slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)))
+		},
+	}
+}

@@ -1,0 +1,130 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/kilonova/kilonova/cluster"
+)
+
+// ErrCondemned refuses a lease to a node that the leader is about to take for dead, or that has to hear first that it was.
+var ErrCondemned = errors.New("this node is being taken for dead: its lease is not renewed until that is settled")
+
+// Warden is the leader's side for one term: it remembers who asked when, and says who has been silent for too long. Make it with NewWarden when
+// BeginTerm was committed. It is safe for concurrent use.
+type Warden struct {
+	term    cluster.TermID
+	began   time.Time
+	propose func(ctx context.Context, op cluster.Op) error
+
+	mu        sync.Mutex
+	heard     map[cluster.NodeID]hearing
+	condemned map[cluster.NodeID]bool
+}
+
+// hearing is the last that was heard of a node.
+type hearing struct {
+	at    time.Time
+	lease cluster.Lease // what it was granted by
+}
+
+// NewWarden begins to count at now, which must not be before the term began.
+func NewWarden(term cluster.TermID, now time.Time, propose func(ctx context.Context, op cluster.Op) error) *Warden {
+	return &Warden{term: term, began: now, propose: propose, heard: map[cluster.NodeID]hearing{}, condemned: map[cluster.NodeID]bool{}}
+}
+
+// Renew grants a lease to a node that asked at a time, by the state of view, in which a majority had confirmed the leader after that time.
+func (w *Warden) Renew(node cluster.NodeID, asked time.Time, view *cluster.View) (cluster.Grant, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.condemned[node] {
+		return cluster.Grant{}, ErrCondemned
+	}
+	if _, ok := view.Node(node); !ok {
+		return cluster.Grant{}, cluster.Errorf(cluster.NotFound, "The node %s is not in the cluster", node)
+	}
+	l := view.Settings().Lease
+	if last := w.heard[node]; asked.After(last.at) {
+		w.heard[node] = hearing{asked, l}
+	}
+	return cluster.Grant{Index: view.Index(), Stop: l.Stop, Kill: l.Kill}, nil
+}
+
+// LastHeard tells when a node asked last in this term; the zero time when it did not.
+func (w *Warden) LastHeard(node cluster.NodeID) time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.heard[node].at
+}
+
+// overdue is since when a node may be taken for dead.
+func (w *Warden) overdue(node cluster.NodeID, s cluster.Settings) time.Time {
+	if last, ok := w.heard[node]; ok {
+		return last.at.Add(max(last.lease.Dead, s.Lease.Dead))
+	}
+	return w.began.Add(max(s.Lease.Dead, s.Former)) // some other leader may have granted by other settings
+}
+
+// condemn decides to take a node for dead, if it may be, and grants it nothing from then on.
+func (w *Warden) condemn(node cluster.NodeID, s cluster.Settings, now time.Time) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if now.Before(w.overdue(node, s)) {
+		return false
+	}
+	w.condemned[node] = true
+	return true
+}
+
+// absolve lets a node ask again: that it was lost is committed, so that a new lease comes with the news, or will never be.
+func (w *Warden) absolve(node cluster.NodeID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.condemned, node)
+}
+
+// Attend takes for dead who has been silent for too long. It is a duty of the leader's: patiently does what it is given unless the same failed
+// a short while ago.
+func (w *Warden) Attend(ctx context.Context, view *cluster.View, patiently func(what string, do func() error)) {
+	if !view.AllKnow(cluster.LeaseCommands) || view.Term() != w.term {
+		return
+	}
+	s := view.Settings()
+	settled := s.Former > 0
+	for n := range view.Nodes() {
+		if ctx.Err() != nil {
+			return
+		}
+		settled = settled && (n.Lost != nil || w.grantedBy(n.ID) == s.Lease)
+		if n.Lost != nil && !view.Restartable(n.ID) || !w.condemn(n.ID, s, time.Now()) {
+			continue
+		}
+		patiently("take for dead node "+n.Name, func() error { return w.lose(ctx, n.ID) })
+	}
+	if settled {
+		patiently("settle the leases", func() error {
+			return w.propose(ctx, &cluster.PutSettings{Settings: cluster.Settings{Revision: s.Revision}, Settled: true})
+		})
+	}
+}
+
+func (w *Warden) grantedBy(node cluster.NodeID) cluster.Lease {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.heard[node].lease
+}
+
+func (w *Warden) lose(ctx context.Context, node cluster.NodeID) error {
+	err := w.propose(ctx, &cluster.LoseNode{Node: node, Term: w.term})
+	var refused *cluster.Error
+	known := err == nil || errors.As(err, &refused) && refused.Code != cluster.Unavailable
+	if known {
+		w.absolve(node)
+	}
+	if refused != nil && refused.Code == cluster.Conflict {
+		return nil // it was lost already
+	}
+	return err
+}
