@@ -124,3 +124,19 @@ func TestWriteTable_SaysGoalAndVerdict(t *testing.T) {
 		}
 	}
 }
+
+// A node's log says how long its calls to libvirt took. What is looked for must be there, and other calls do not count.
+func TestSumCalls_ReadsTheLog(t *testing.T) {
+	const log = `time=x level=DEBUG msg="called libvirt" call="look up domain" took=1ms
+time=x level=DEBUG msg="called libvirt" call="destroy domain" took=800.5ms
+time=x level=DEBUG msg="called libvirt" call="create domain" took=1.5s
+`
+	if all, err := sumCalls(log, []string{"destroy domain", "create domain"}); err != nil || all != 2300500*time.Microsecond {
+		t.Errorf("counted %v, %v", all, err)
+	}
+	for _, bad := range []string{"", "a msg=\"called libvirt\" call=\"create domain\" took=long\n"} {
+		if _, err := sumCalls(bad, []string{"create domain"}); err == nil {
+			t.Errorf("read %q", bad)
+		}
+	}
+}

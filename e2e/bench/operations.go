@@ -51,22 +51,34 @@ func (b *bench) perform(ctx context.Context, d *duet, act []deed) error {
 	if err != nil {
 		return err
 	}
-	shares, whole, byHand := make([][]float64, len(act)), make([][]float64, len(act)), make([][]float64, len(act))
+	shares, whole, byHand, outside := make([][]float64, len(act)), make([][]float64, len(act)), make([][]float64, len(act)), make([][]float64, len(act))
 	for run := 0; run < b.runs && err == nil; run++ {
 		for i, one := range act {
 			var ours, theirs time.Duration
+			told := d.logSize()
 			if ours, theirs, err = d.perform(ctx, one, run%2 == 0); err != nil {
 				err = fmt.Errorf("%s: %w", one.name, err)
 				break
 			}
 			shares[i] = append(shares[i], millis(ours-theirs))
 			whole[i], byHand[i] = append(whole[i], millis(ours)), append(byHand[i], millis(theirs))
+			if len(one.calls) == 0 {
+				continue
+			}
+			var inside time.Duration
+			if inside, err = d.calls(told, one.calls); err != nil {
+				break
+			}
+			outside[i] = append(outside[i], millis(ours-inside))
 		}
 	}
 	during := w.stop()
 	for i, one := range act {
 		b.note("%s: %s ms, by hand %s ms", one.name, number(median(whole[i])), number(median(byHand[i])))
 		b.add(figure{Name: one.name + ", longer than by hand", Unit: "ms", Values: shares[i], Limit: maxShareMillis, During: during})
+		if len(one.calls) > 0 {
+			b.add(figure{Name: one.name + ", outside of those calls to libvirt", Unit: "ms", Values: outside[i], Limit: maxShareMillis, During: during})
+		}
 	}
 	return err
 }
@@ -109,7 +121,8 @@ func newDuet(ctx context.Context, t *theater) (_ *duet, err error) {
 // deed is one operation in both ways.
 type deed struct {
 	name   string
-	boots  bool // it boots them
+	boots  bool     // it boots them
+	calls  []string // of the node to libvirt, that are made by hand, too, as it logs them; nil: that cannot be told
 	ours   func(ctx context.Context) (time.Duration, error)
 	byHand func(ctx context.Context) error
 	after  func(ctx context.Context) error // nil: nothing is left to do
@@ -125,21 +138,23 @@ func (d *duet) acts() [][]deed {
 		return func(ctx context.Context) error { return d.hands.all(ctx, commands...) }
 	}
 	return [][]deed{{
-		{name: "pause", ours: act(map[string]any{"pause": nil}, "PAUSED"), byHand: hand([]string{"suspend", name})},
-		{name: "unpause", ours: act(map[string]any{"unpause": nil}, "ACTIVE"), byHand: hand([]string{"resume", name})},
-		{name: "suspend", ours: act(map[string]any{"suspend": nil}, "SUSPENDED"), byHand: hand([]string{"managedsave", name, "--running"})},
-		{name: "resume", ours: act(map[string]any{"resume": nil}, "ACTIVE"), byHand: hand([]string{"start", name})},
+		{name: "pause", calls: []string{"suspend domain"}, ours: act(map[string]any{"pause": nil}, "PAUSED"), byHand: hand([]string{"suspend", name})},
+		{name: "unpause", calls: []string{"resume domain"}, ours: act(map[string]any{"unpause": nil}, "ACTIVE"), byHand: hand([]string{"resume", name})},
+		{name: "suspend", calls: []string{"save domain"}, ours: act(map[string]any{"suspend": nil}, "SUSPENDED"), byHand: hand([]string{"managedsave", name, "--running"})},
+		{name: "resume", calls: []string{"restore domain"}, ours: act(map[string]any{"resume": nil}, "ACTIVE"), byHand: hand([]string{"start", name})},
 		{name: "snapshot, until the copy begins", ours: d.snapshot, after: d.endBackup,
 			byHand: hand([]string{"backup-begin", name, filepath.Join(d.twin.dir(), orderFile)})},
 	}, {
-		{name: "reboot, hard", boots: true, ours: act(map[string]any{"reboot": map[string]any{"type": "HARD"}}, "ACTIVE"),
+		{name: "reboot, hard", boots: true, calls: []string{"destroy domain", "define domain", "create domain"},
+			ours:   act(map[string]any{"reboot": map[string]any{"type": "HARD"}}, "ACTIVE"),
 			byHand: hand([]string{"destroy", name}, []string{"define", d.twin.xml}, []string{"start", name})},
-		{name: "rebuild", boots: true, ours: act(map[string]any{"rebuild": map[string]any{"imageRef": d.scene.image}}, "ACTIVE"), byHand: d.rebuildByHand},
+		{name: "rebuild", boots: true, calls: []string{"destroy domain", "undefine domain", "define domain", "create domain"},
+			ours: act(map[string]any{"rebuild": map[string]any{"imageRef": d.scene.image}}, "ACTIVE"), byHand: d.rebuildByHand},
 	}, {
 		{name: "stop", ours: act(map[string]any{"os-stop": nil}, "SHUTOFF"), byHand: func(ctx context.Context) error {
 			return errors.Join(d.hands.all(ctx, []string{"shutdown", name, "--mode", "acpi"}), d.hands.until(ctx, name, "shut off"))
 		}},
-		{name: "start", boots: true, ours: act(map[string]any{"os-start": nil}, "ACTIVE"), byHand: hand([]string{"start", name})},
+		{name: "start", boots: true, calls: []string{"create domain"}, ours: act(map[string]any{"os-start": nil}, "ACTIVE"), byHand: hand([]string{"start", name})},
 	}}
 }
 

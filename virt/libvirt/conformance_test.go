@@ -34,7 +34,7 @@ type rig struct {
 // newRig makes a driver with a data directory of its own. Domains that it leaves are removed.
 func newRig(t *testing.T, d *daemon, uri string) *rig {
 	t.Helper()
-	r := &rig{behind: newLink(d.socket, uri, 20*time.Second), config: Config{
+	r := &rig{behind: newLink(d.socket, uri, 20*time.Second, slog.New(slog.DiscardHandler)), config: Config{
 		Socket: d.socket, URI: uri, DataDir: shortDir(t), ClusterID: testCluster, VirtType: QEMU,
 		Log: slog.New(slog.NewTextHandler(testLog{t}, nil)),
 	}}

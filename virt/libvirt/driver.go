@@ -103,7 +103,7 @@ func New(cfg Config) (*Driver, error) {
 		cfg:    cfg,
 		log:    cfg.Log,
 		store:  s,
-		rpc:    newLink(cfg.Socket, cfg.URI, cfg.CallTimeout),
+		rpc:    newLink(cfg.Socket, cfg.URI, cfg.CallTimeout, cfg.Log),
 		prober: NewProber(),
 		events: make(chan virt.Event, eventBuffer),
 		cancel: cancel,

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"path/filepath"
 	"sync"
@@ -104,7 +105,7 @@ func libVersion(l *rpc.Libvirt) (uint64, error) { return l.ConnectGetLibVersion(
 // connection must get their answers; the next call gets a connection of its own.
 func TestLink_AHangingCallEndsNoOther(t *testing.T) {
 	f := newFake(t, map[uint32]time.Duration{procGetVersion: -1, procLibVersion: 300 * time.Millisecond})
-	k := newLink(f.socket, DefaultURI, 10*time.Second)
+	k := newLink(f.socket, DefaultURI, 10*time.Second, slog.New(slog.DiscardHandler))
 	defer k.close()
 	slow := make(chan error, 1)
 	if _, err := ask(t.Context(), k, "warm up", libVersion); err != nil {
@@ -138,7 +139,7 @@ func TestLink_AHangingCallEndsNoOther(t *testing.T) {
 // libvirtd accepts and then says nothing, as one does that is stopped. Neither calls nor Close may wait for it.
 func TestLink_AServerThatNeverAnswersHoldsNobodyUp(t *testing.T) {
 	f := newFake(t, map[uint32]time.Duration{procAuthList: -1})
-	k := newLink(f.socket, DefaultURI, 100*time.Millisecond)
+	k := newLink(f.socket, DefaultURI, 100*time.Millisecond, slog.New(slog.DiscardHandler))
 	for range 3 {
 		if _, err := ask(t.Context(), k, "call", version); !errors.Is(err, virt.ErrUnavailable) {
 			t.Errorf("call: %v", err)
@@ -153,7 +154,7 @@ func TestLink_AServerThatNeverAnswersHoldsNobodyUp(t *testing.T) {
 // Close comes while calls are under way: they fail at once, and close waits for them.
 func TestLink_CloseEndsCalls(t *testing.T) {
 	f := newFake(t, map[uint32]time.Duration{procGetVersion: -1})
-	k := newLink(f.socket, DefaultURI, time.Minute)
+	k := newLink(f.socket, DefaultURI, time.Minute, slog.New(slog.DiscardHandler))
 	failed := make(chan error, 5)
 	for range cap(failed) {
 		go func() {

@@ -177,7 +177,7 @@ func (d *Driver) unsave(ctx context.Context, dom rpc.Domain) error {
 // slowly makes one libvirt call that may take hours, over a connection of its own: the others would wait behind it,
 // since libvirtd bounds how many calls of one connection it works on. It ends with ctx; libvirt goes on then.
 func (d *Driver) slowly(ctx context.Context, what string, f func(*rpc.Libvirt) error) error {
-	k := newLink(d.cfg.Socket, d.cfg.URI, slowTimeout)
+	k := newLink(d.cfg.Socket, d.cfg.URI, slowTimeout, d.log)
 	defer k.close()
 	return tell(ctx, k, what, f)
 }

@@ -47,7 +47,7 @@ func (d *Driver) watch(ctx context.Context) {
 
 // watchOnce connects, subscribes and forwards until the connection is lost or ctx ends.
 func (d *Driver) watchOnce(ctx context.Context) (connected bool, err error) {
-	k := newLink(d.cfg.Socket, d.cfg.URI, watchOpenTimeout)
+	k := newLink(d.cfg.Socket, d.cfg.URI, watchOpenTimeout, d.log)
 	defer k.close()
 	subscription, unsubscribe := context.WithCancel(ctx)
 	defer unsubscribe()
