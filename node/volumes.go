@@ -43,7 +43,7 @@ type volumes struct {
 
 // effort is what is remembered about work on one volume or snapshot.
 type effort struct {
-	busy     bool
+	cancel   context.CancelFunc // of the work that is under way; nil: there is none
 	what     errand
 	attempts int
 	retryAt  time.Time
@@ -68,22 +68,28 @@ func (v *volumes) run(ctx context.Context) {
 	slots := make(chan struct{}, volumesAtOnce)
 	for {
 		view, changed := v.cluster.Latest()
-		wait := v.pass(view, func(what errand) {
+		wait := v.pass(view, func(what errand) context.CancelFunc {
+			bounded, cancel := context.WithCancel(ctx)
 			workers.Go(func() {
+				defer cancel()
 				select {
 				case slots <- struct{}{}:
 					defer func() { <-slots }()
 				case <-ctx.Done():
 					return
 				}
-				bounded, cancel := context.WithTimeout(ctx, volumeTimeout)
-				err := v.carryOut(bounded, what)
-				cancel()
+				limited, stop := context.WithTimeout(bounded, volumeTimeout)
+				err := v.carryOut(limited, what)
+				stop()
+				if bounded.Err() != nil {
+					err = nil // it was called off
+				}
 				select {
 				case v.done <- finishedWork{what, err}:
 				case <-ctx.Done():
 				}
 			})
+			return cancel
 		})
 		if !v.sleep(ctx, changed, wait) {
 			return
@@ -117,8 +123,8 @@ func (v *volumes) sleep(ctx context.Context, changed <-chan struct{}, wait time.
 	}
 }
 
-// pass begins what is due and returns when to look again.
-func (v *volumes) pass(view *cluster.View, begin func(errand)) time.Duration {
+// pass begins what is due, calls off what another node is to do now, and returns when to look again.
+func (v *volumes) pass(view *cluster.View, begin func(errand) context.CancelFunc) time.Duration {
 	wait := volumesEvery
 	now := time.Now()
 	wanted := map[string]bool{}
@@ -129,7 +135,7 @@ func (v *volumes) pass(view *cluster.View, begin func(errand)) time.Duration {
 			e = &effort{}
 			v.under[what.id] = e
 		}
-		if e.busy {
+		if e.cancel != nil {
 			continue
 		}
 		if e.what != what { // something else is asked now
@@ -139,11 +145,14 @@ func (v *volumes) pass(view *cluster.View, begin func(errand)) time.Duration {
 			wait = min(wait, left)
 			continue
 		}
-		e.busy = true
-		begin(what)
+		e.cancel = begin(what)
 	}
 	for id, e := range v.under {
-		if !wanted[id] && !e.busy {
+		switch {
+		case wanted[id]:
+		case e.cancel != nil:
+			e.cancel()
+		default:
 			delete(v.under, id)
 		}
 	}
@@ -154,7 +163,7 @@ func (v *volumes) pass(view *cluster.View, begin func(errand)) time.Duration {
 // which ends it, because the state then asks for it no more.
 func (v *volumes) finish(ctx context.Context, f finishedWork) {
 	e := v.under[f.what.id]
-	e.busy = false
+	e.cancel = nil
 	if f.err == nil || ctx.Err() != nil {
 		e.attempts, e.retryAt = 0, time.Time{}
 		return

@@ -126,7 +126,7 @@ func (v *volumes) carryOut(ctx context.Context, what errand) error {
 	case uploadVolume:
 		err, r.Uploaded = v.upload(ctx, vol), true
 	case removeVolume:
-		err, r.Gone = v.store.Remove(string(vol.ID), vol.Shared()), true
+		err, r.Gone = v.store.Remove(ctx, string(vol.ID), vol.Shared(), v.tenure(vol)), true
 	}
 	if errors.Is(err, errNotAsked) {
 		return nil
@@ -151,9 +151,12 @@ func (v *volumes) onSnapshot(ctx context.Context, view *cluster.View, n *cluster
 		return err
 	}
 	if kind == removeSnapshot {
-		err, r.Gone = v.store.Remove(string(n.ID), n.Shared()), true
+		err, r.Gone = v.store.Remove(ctx, string(n.ID), n.Shared(), v.tenureOfSnapshot(n)), true
 	} else {
 		r.Format, err = v.snapshot(ctx, view, n)
+	}
+	if errors.Is(err, errNotAsked) {
+		return nil
 	}
 	if err == nil {
 		err = failpoint.Hit(ctx, volumePoint(kind, "after"))

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/kilonova/kilonova/cluster"
@@ -18,6 +19,43 @@ import (
 )
 
 const bytesPerGiB = 1 << 30
+
+// tenure is by what right this node works on a volume. Whatever it does to a file that other nodes reach, it asks the cluster once more
+// just before.
+func (v *volumes) tenure(vol *cluster.Volume) volume.Tenure {
+	return v.tenureWhile(vol.Shared(), vol.Generation, func(now *cluster.View) bool {
+		vol, ok := now.Volume(vol.ID)
+		return ok && vol.File.Node == v.self
+	})
+}
+
+// tenureOfSnapshot is tenure for a snapshot.
+func (v *volumes) tenureOfSnapshot(n *cluster.VolumeSnapshot) volume.Tenure {
+	return v.tenureWhile(n.Shared(), n.Generation, func(now *cluster.View) bool {
+		n, ok := now.Snapshot(n.ID)
+		return ok && n.File.Node == v.self
+	})
+}
+
+func (v *volumes) tenureWhile(shared bool, generation uint64, mine func(*cluster.View) bool) volume.Tenure {
+	if !shared {
+		return volume.Tenure{}
+	}
+	return volume.Tenure{Name: string(v.self) + "-" + strconv.FormatUint(generation, 10), Still: func(ctx context.Context) error {
+		now, err := v.cluster.Read(ctx)
+		if err == nil && !mine(now) {
+			err = errNotAsked
+		}
+		return err
+	}}
+}
+
+// mine is fileOf for what this node does to the volume.
+func (v *volumes) mine(vol *cluster.Volume) volume.Volume {
+	f := fileOf(vol)
+	f.By = v.tenure(vol)
+	return f
+}
 
 // fileOf names a volume to the store.
 func fileOf(v *cluster.Volume) volume.Volume {
@@ -31,7 +69,7 @@ func (v *volumes) make(ctx context.Context, view *cluster.View, vol *cluster.Vol
 		return err
 	}
 	defer done()
-	return v.store.Make(ctx, fileOf(vol), from, vol.SizeGiB*bytesPerGiB)
+	return v.store.Make(ctx, v.mine(vol), from, vol.SizeGiB*bytesPerGiB)
 }
 
 // origin brings the bytes that a volume begins as to a file on this node. done lets go of it.
@@ -81,7 +119,7 @@ func (v *volumes) copyOf(ctx context.Context, vol *cluster.Volume, purpose strin
 	if err != nil {
 		return from, func() {}, err
 	}
-	temp := filepath.Join(filepath.Dir(path), "copy-"+purpose)
+	temp := filepath.Join(filepath.Dir(path), "copy-"+purpose+"-"+string(v.self))
 	captured, err := v.capture(ctx, vol, temp)
 	if captured || err != nil {
 		return volume.Origin{Path: temp, Format: string(disk.QCOW2)}, func() { v.discard(temp) }, err
@@ -123,7 +161,7 @@ func (v *volumes) grow(ctx context.Context, view *cluster.View, vol *cluster.Vol
 			return fmt.Errorf("grow volume %s of %s: %w", vol.ID, a.Instance, err)
 		}
 	}
-	return v.store.Grow(ctx, fileOf(vol), bytes)
+	return v.store.Grow(ctx, v.mine(vol), bytes)
 }
 
 // snapshot copies a volume, and gives the format of the copy.
@@ -132,14 +170,14 @@ func (v *volumes) snapshot(ctx context.Context, view *cluster.View, n *cluster.V
 	if !ok {
 		return "", fmt.Errorf("volume %s is gone", n.Volume)
 	}
-	file := volume.Snapshot{ID: string(n.ID), Shared: n.Shared(), Format: string(disk.QCOW2)}
+	file := volume.Snapshot{ID: string(n.ID), Shared: n.Shared(), Format: string(disk.QCOW2), By: v.tenureOfSnapshot(n)}
 	if path, err := v.store.SnapshotPath(file); err == nil {
 		if _, err := os.Stat(path); err == nil {
 			return file.Format, nil // made, and the report was lost
 		}
 	}
 	captured := false
-	err = v.store.Capture(file, func(path string) error {
+	err = v.store.Capture(ctx, file, func(path string) error {
 		captured, err = v.capture(ctx, vol, path)
 		if err == nil && !captured {
 			return errNotCaptured
@@ -167,7 +205,7 @@ func (v *volumes) upload(ctx context.Context, vol *cluster.Volume) error {
 		return err
 	}
 	defer done()
-	out := filepath.Join(filepath.Dir(from.Path), "export-"+string(vol.Upload.Image))
+	out := filepath.Join(filepath.Dir(from.Path), "export-"+string(vol.Upload.Image)+"-"+string(v.self))
 	v.discard(out) // of an earlier attempt
 	defer v.discard(out)
 	if err := disk.Convert(ctx, from.Path, disk.Format(from.Format), out, disk.Format(vol.Upload.Format)); err != nil {

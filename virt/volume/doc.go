@@ -12,6 +12,9 @@
 // Copies are made by qemu-img, which takes QEMU's locks: it refuses to read what a guest writes to, and QEMU refuses to write to what is
 // being copied. A copy of a disk that a guest has is made by the hypervisor's driver instead.
 //
+// Of the files in the shared directory one node at a time makes, grows, copies and removes each. When that node is silent, the cluster gives
+// the work to another; a Tenure keeps the two apart.
+//
 // Nothing here is removed unless Remove is called, which its caller may only do for a committed removal. A Store is safe for concurrent
 // use; the caller does not do two things to one volume at once.
 package volume

@@ -8,8 +8,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/kilonova/kilonova/virt/disk"
 )
 
@@ -28,7 +26,7 @@ func (s *Store) Make(ctx context.Context, v Volume, from Origin, bytes int64) er
 		err = prepare(path)
 	}
 	if err == nil {
-		err = fill(ctx, path, v.Secret, from, bytes)
+		err = v.By.produce(ctx, path, workMode, func(temp string) error { return fill(ctx, temp, v.Secret, from, bytes) })
 	}
 	if err == nil || errors.Is(err, fs.ErrExist) {
 		err = s.Grow(ctx, v, bytes)
@@ -42,7 +40,10 @@ func (s *Store) Make(ctx context.Context, v Volume, from Origin, bytes int64) er
 	return nil
 }
 
-// fill makes the file. fs.ErrExist when it is there.
+// workMode keeps everybody out of what is not finished.
+const workMode = 0o700
+
+// fill makes the file.
 func fill(ctx context.Context, path string, secret []byte, from Origin, bytes int64) error {
 	switch {
 	case secret == nil && from.Path == "":
@@ -57,24 +58,13 @@ func fill(ctx context.Context, path string, secret []byte, from Origin, bytes in
 	return disk.ConvertToLUKS(ctx, from.Path, disk.Format(from.Format), path, bytes, secret)
 }
 
-// empty makes a sparse file. It is there under its name only when it is whole.
+// empty makes a sparse file.
 func empty(path string, bytes int64) error {
-	if _, err := os.Lstat(path); err == nil {
-		return fs.ErrExist
-	}
-	temp := path + ".tmp"
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	err = errors.Join(f.Truncate(bytes), f.Sync(), f.Close())
-	if err == nil {
-		err = unix.Renameat2(unix.AT_FDCWD, temp, unix.AT_FDCWD, path, unix.RENAME_NOREPLACE)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(temp))
-	}
-	return nil
+	return errors.Join(f.Truncate(bytes), f.Sync(), f.Close())
 }
 
 // Grow makes a volume that no guest has larger; one that is as large already is left alone.
@@ -84,6 +74,9 @@ func (s *Store) Grow(ctx context.Context, v Volume, bytes int64) error {
 		return err
 	}
 	path, err := s.Path(v)
+	if err == nil {
+		err = v.By.holds(ctx)
+	}
 	if err != nil {
 		return err
 	}
@@ -112,7 +105,7 @@ func (s *Store) Snapshot(ctx context.Context, v Volume, n Snapshot) error {
 		err = prepare(path)
 	}
 	if err == nil {
-		err = disk.Convert(ctx, from, disk.Raw, path, disk.Raw)
+		err = n.By.produce(ctx, path, workMode, func(temp string) error { return disk.Convert(ctx, from, disk.Raw, temp, disk.Raw) })
 	}
 	if err == nil || errors.Is(err, fs.ErrExist) {
 		err = finish(path)
@@ -125,7 +118,7 @@ func (s *Store) Snapshot(ctx context.Context, v Volume, n Snapshot) error {
 
 // Capture has a copy of a volume that a guest has made by capture, which writes a qcow2 file to the path that it is given, and keeps it as
 // the snapshot, unless it is there.
-func (s *Store) Capture(n Snapshot, capture func(path string) error) error {
+func (s *Store) Capture(ctx context.Context, n Snapshot, capture func(path string) error) error {
 	n.Format = string(disk.QCOW2)
 	path, err := s.SnapshotPath(n)
 	if err == nil {
@@ -137,12 +130,8 @@ func (s *Store) Capture(n Snapshot, capture func(path string) error) error {
 	if err != nil {
 		return fmt.Errorf("capture snapshot %s: %w", n.ID, err)
 	}
-	if _, err := os.Lstat(path); err == nil {
+	if err = n.By.produce(ctx, path, dirMode, capture); errors.Is(err, fs.ErrExist) {
 		return nil
-	}
-	temp := path + ".part"
-	if err = capture(temp); err == nil {
-		err = keep(temp, path)
 	}
 	if err == nil {
 		err = finish(path)
@@ -151,18 +140,6 @@ func (s *Store) Capture(n Snapshot, capture func(path string) error) error {
 		return fmt.Errorf("capture snapshot %s: %w", n.ID, err)
 	}
 	return nil
-}
-
-// keep gives a finished file its name once its bytes are on the disk.
-func keep(temp, path string) error {
-	f, err := os.Open(temp)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(temp, path)
 }
 
 // Export writes a volume that no guest writes to as an image file of that format to path, which must not exist.

@@ -94,6 +94,7 @@ type Volume struct {
 	ID     string
 	Shared bool
 	Secret []byte // passphrase of an encrypted one; nil: it is not encrypted
+	By     Tenure // by what right it is worked on; not needed to find it
 }
 
 // Snapshot names a snapshot, and where its file is.
@@ -101,6 +102,7 @@ type Snapshot struct {
 	ID     string
 	Shared bool
 	Format string // raw or qcow2
+	By     Tenure // as of a volume
 }
 
 func (s *Store) dir(id string, shared bool) (string, error) {
@@ -182,8 +184,11 @@ func (s *Store) Size(ctx context.Context, v Volume) (int64, error) {
 }
 
 // Remove deletes the files of a volume or of a snapshot. What is not there is not an error.
-func (s *Store) Remove(id string, shared bool) error {
+func (s *Store) Remove(ctx context.Context, id string, shared bool, by Tenure) error {
 	dir, err := s.dir(id, shared)
+	if err == nil {
+		err = by.holds(ctx)
+	}
 	if err != nil {
 		return err
 	}

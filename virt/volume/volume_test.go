@@ -2,6 +2,7 @@ package volume
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -85,8 +86,8 @@ func TestStore_KeepsWhatWasWritten(t *testing.T) {
 		if taken := info.Sys().(*syscall.Stat_t).Blocks * 512; info.Size() != 24*mib || taken > mib {
 			t.Errorf("%d bytes take %d", info.Size(), taken)
 		}
-		must(t, s.Remove("v", shared))
-		must(t, s.Remove("v", shared))
+		must(t, s.Remove(ctx, "v", shared, Tenure{}))
+		must(t, s.Remove(ctx, "v", shared, Tenure{}))
 		if _, err := s.Size(ctx, v); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("a removed volume: %v", err)
 		}
@@ -168,7 +169,7 @@ func TestOpen_SharedDirectoriesOfOthersAreRefused(t *testing.T) {
 func TestCapture_IsThereWhenItIsWhole(t *testing.T) {
 	s := open(t)
 	n := Snapshot{ID: "n", Format: "qcow2"}
-	if err := s.Capture(n, func(path string) error {
+	if err := s.Capture(t.Context(), n, func(path string) error {
 		_ = os.WriteFile(path, []byte("half"), 0o600)
 		return errors.New("died")
 	}); err == nil {
@@ -180,9 +181,77 @@ func TestCapture_IsThereWhenItIsWhole(t *testing.T) {
 	}
 	calls := 0
 	for range 2 {
-		must(t, s.Capture(n, func(path string) error { calls++; return os.WriteFile(path, []byte("whole"), 0o600) }))
+		must(t, s.Capture(t.Context(), n, func(path string) error { calls++; return os.WriteFile(path, []byte("whole"), 0o600) }))
 	}
 	if begins(t, path, "whole"); calls != 1 {
 		t.Errorf("captured %d times", calls)
 	}
+}
+
+// Two nodes have the shared directory. One is given a volume to make, and is still at it when it falls silent; the other is given the same.
+// Whoever is done first, the volume is whole, it is the new tender's, and the old one neither puts its own in its place nor grows nor
+// removes it.
+func TestTenure_OfTheOldTenderIsOver(t *testing.T) {
+	s, ctx := open(t), t.Context()
+	raw := filepath.Join(t.TempDir(), "raw")
+	must(t, os.WriteFile(raw, append([]byte("image"), make([]byte, mib-5)...), 0o600))
+	over := errors.New("it was given to another node")
+	old := Tenure{Name: "a-1", Still: func(context.Context) error { return over }}
+	v := Volume{ID: "v", Shared: true, By: Tenure{Name: "b-2", Still: func(context.Context) error { return nil }}}
+	late := v
+	late.By = old
+	path, err := s.Path(v)
+	must(t, err)
+	if err := s.Make(ctx, late, Origin{Path: raw, Format: "raw"}, mib); !errors.Is(err, over) {
+		t.Errorf("the old tender made it: %v", err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what the old tender made has a name: %v", err)
+	}
+	must(t, prepare(path)) // of an attempt that never ended
+	must(t, os.Mkdir(filepath.Join(filepath.Dir(path), workPrefix+"a-1"), workMode))
+	must(t, s.Make(ctx, v, Origin{Path: raw, Format: "raw"}, mib))
+	write(t, path, "guest")
+	for what, do := range map[string]func() error{
+		"grow":     func() error { return s.Grow(ctx, late, 2*mib) },
+		"remove":   func() error { return s.Remove(ctx, "v", true, old) },
+		"snapshot": func() error { return s.Snapshot(ctx, v, Snapshot{ID: "n", Shared: true, By: old}) },
+		"capture": func() error {
+			return s.Capture(ctx, Snapshot{ID: "m", Shared: true, By: old}, func(path string) error { return os.WriteFile(path, []byte("x"), 0o600) })
+		},
+	} {
+		if err := do(); !errors.Is(err, over) {
+			t.Errorf("%s by the old tender: %v", what, err)
+		}
+	}
+	must(t, s.Make(ctx, late, Origin{Path: raw, Format: "raw"}, mib)) // it is there already, and stays
+	begins(t, path, "guest")
+	for _, dir := range []string{"v", "n", "m"} {
+		entries, err := os.ReadDir(filepath.Join(filepath.Dir(filepath.Dir(path)), dir))
+		must(t, err)
+		for _, e := range entries {
+			if e.Name() != diskFile {
+				t.Errorf("%s is left in %s", e.Name(), dir)
+			}
+		}
+	}
+}
+
+// Both are at it at the same time: the old tender's file is finished after its tenure ended, and the new one's is there already.
+func TestTenure_TwoAtTheSameTimeMakeOneFile(t *testing.T) {
+	s, ctx := open(t), t.Context()
+	n := Snapshot{ID: "n", Shared: true, By: Tenure{Name: "a-1"}}
+	err := s.Capture(ctx, n, func(path string) error {
+		newer := n
+		newer.By.Name = "b-2"
+		must(t, s.Capture(ctx, newer, func(path string) error { return os.WriteFile(path, []byte("new"), 0o600) }))
+		return os.WriteFile(path, []byte("old"), 0o600)
+	})
+	if err == nil {
+		t.Error("the old tender thinks that it made it")
+	}
+	n.Format = "qcow2"
+	path, err := s.SnapshotPath(n)
+	must(t, err)
+	begins(t, path, "new")
 }
