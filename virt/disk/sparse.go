@@ -104,8 +104,44 @@ func fillSparse(ctx context.Context, temp string, bytes int64, from io.ReaderAt,
 	if err := f.Truncate(bytes); err != nil {
 		return err
 	}
+	w := newFlusher(f)
+	err = w.fill(ctx, from, extents)
+	return errors.Join(err, w.end(), f.Close())
+}
+
+// flusher fills a file, and has it written to disk meanwhile. Otherwise the sync at the end would find all of it unwritten, and so would
+// whoever else syncs a file on that disk, a guest for one, and wait for it.
+type flusher struct {
+	file  *os.File
+	steps chan struct{}
+	ended chan error
+}
+
+// newFlusher begins. Its end has to be awaited.
+func newFlusher(f *os.File) *flusher {
+	w := &flusher{file: f, steps: make(chan struct{}, 1), ended: make(chan error, 1)}
+	go func() {
+		var err error
+		for range w.steps {
+			if err == nil {
+				err = unix.Fdatasync(int(f.Fd()))
+			}
+		}
+		w.ended <- err
+	}()
+	return w
+}
+
+// end waits for what is being written, and says whether all of that was.
+func (w *flusher) end() error {
+	close(w.steps)
+	return <-w.ended
+}
+
+// fill copies the extents. It is at most three steps ahead of the disk.
+func (w *flusher) fill(ctx context.Context, from io.ReaderAt, extents []Extent) error {
 	block := make([]byte, copyBlock)
-	written := int64(0) // since the kernel was told to write
+	written := int64(0) // since the last step
 	for _, e := range extents {
 		for done := int64(0); done < e.Length; done += copyBlock {
 			if err := ctx.Err(); err != nil {
@@ -115,21 +151,25 @@ func fillSparse(ctx context.Context, temp string, bytes int64, from io.ReaderAt,
 			if n, err := from.ReadAt(part, e.Offset+done); n < len(part) {
 				return errors.Join(err, io.ErrUnexpectedEOF)
 			}
-			if _, err := f.WriteAt(part, e.Offset+done); err != nil {
+			if _, err := w.file.WriteAt(part, e.Offset+done); err != nil {
 				return err
 			}
-			if written += int64(len(part)); written >= flushEvery {
-				written = 0
-				// The sync at the end would find all of it unwritten otherwise. It is a hint: that sync decides.
-				_ = unix.SyncFileRange(int(f.Fd()), 0, 0, unix.SYNC_FILE_RANGE_WRITE)
+			if written += int64(len(part)); written < flushEvery {
+				continue
+			}
+			written = 0
+			select {
+			case w.steps <- struct{}{}:
+			case <-ctx.Done():
+				return ctx.Err()
 			}
 		}
 	}
-	return f.Close()
+	return nil
 }
 
-// flushEvery is after how many bytes the kernel is told to begin to write them to disk.
-const flushEvery = 32 << 20
+// flushEvery is after how many bytes a step of writing them to disk is due.
+const flushEvery = 8 << 20
 
 // clone lets a new file share the blocks of another of so many bytes, where the file system can (ioctl_ficlone(2)).
 func clone(to *os.File, from io.ReaderAt, bytes int64) bool {
