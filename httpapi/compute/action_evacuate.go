@@ -66,7 +66,7 @@ func evacuateServer(c *call, in *cluster.Instance, raw json.RawMessage) error {
 		return err
 	}
 	if from, ok := c.view.Node(in.Node); ok {
-		if up, _ := c.up(from); up {
+		if up, _ := c.up(from); up && c.first() { // the first one made in.Node another
 			return bad("Compute service of %s is still in use.", from.Name)
 		}
 	}

@@ -49,7 +49,7 @@ func resizeServer(c *call, in *cluster.Instance, raw json.RawMessage) error {
 	}
 	now := in.Spec.Flavor
 	switch {
-	case f.ID == now.ID:
+	case f.ID == now.ID && c.first():
 		return bad("When resizing, instances must change flavor!")
 	case f.DiskGiB == 0 && now.DiskGiB != 0:
 		return bad("Server disk was unable to be resized because: Resize to zero disk flavor is not allowed.")

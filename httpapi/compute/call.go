@@ -160,9 +160,9 @@ func decode[T any](c *call, s *schema.Schema) (T, error) {
 // param returns a part of the path, unescaped.
 func (c *call) param(name string) string { return rest.Param(c.r, name) }
 
-// first tells whether the request cannot be the repetition of an earlier one. What the earlier one made must not be
+// first tells whether the request is not the repetition of an earlier one. What the earlier one made must not be
 // held against a repetition: the state, which remembers it, answers instead.
-func (c *call) first() bool { return c.r.Header.Get(rest.IdempotencyKeyHeader) == "" }
+func (c *call) first() bool { return !rest.Repeats(c.r, c.view) }
 
 // send replies with what was written.
 func (c *call) send(status int, j *writer) error {

@@ -51,7 +51,7 @@ func Change(r *http.Request, b Backend, op cluster.Op) (cluster.Result, error) {
 		if len(key) > maxIdempotencyKey {
 			return cluster.Result{}, cluster.Errorf(cluster.Invalid, "%s is longer than %d characters.", IdempotencyKeyHeader, maxIdempotencyKey)
 		}
-		c.ID, c.Digest = attempt(r, x, key), requestDigest(r, x)
+		c.ID, c.Digest = attempt(r, x, key, x.changes), requestDigest(r, x)
 	}
 	ctx, done := x.patience(r.Context())
 	res, err := b.Propose(ctx, c)
@@ -98,14 +98,21 @@ func Update(r *http.Request, b Backend, decide func(*cluster.View) (cluster.Op, 
 	}
 }
 
+// Repeats tells whether a request is the repetition of one whose first change the view remembers. What that made must not be held against the
+// repetition, which is answered with what came of it.
+func Repeats(r *http.Request, view *cluster.View) bool {
+	key := r.Header.Get(IdempotencyKeyHeader)
+	return key != "" && view.Remembers(attempt(r, exchangeOf(r), key, 0))
+}
+
 // attempt names a change by what stays the same when the client repeats the request: who, what, its key, and which
-// change of the request it is.
-func attempt(r *http.Request, x *exchange, key string) cluster.RequestID {
+// change of the request it is, from 0.
+func attempt(r *http.Request, x *exchange, key string, change int) cluster.RequestID {
 	who := ""
 	if x.caller != nil {
 		who = string(x.caller.User.ID) + "\x00" + string(x.caller.ProjectID())
 	}
-	sum := sha256.Sum256([]byte(strings.Join([]string{who, r.Method, r.URL.Path, key, strconv.Itoa(x.changes)}, "\x00")))
+	sum := sha256.Sum256([]byte(strings.Join([]string{who, r.Method, r.URL.Path, key, strconv.Itoa(change)}, "\x00")))
 	return cluster.RequestID("key-" + hex.EncodeToString(sum[:]))
 }
 
