@@ -14,15 +14,13 @@ import (
 	"github.com/kilonova/kilonova/node/reconcile"
 )
 
-const (
-	binaryEnv = "KILONOVA_BIN" // names the kilonova program under test
-	loopback  = "127.0.41"
-)
+const binaryEnv = "KILONOVA_BIN" // names the kilonova program under test
 
 var (
-	whole = flag.Bool("whole", false, "everything that can go wrong, not only a representative part")
-	only  = flag.String("only", "", "a regular expression: which cues, as they are printed")
-	seed  = flag.Uint64("seed", 1, "chooses the part, and what happens at the same time")
+	whole    = flag.Bool("whole", false, "everything that can go wrong, not only a representative part")
+	only     = flag.String("only", "", "a regular expression: which cues, as they are printed")
+	loopback = flag.String("loopback", "127.0.41", "first three numbers of the nodes' addresses")
+	seed     = flag.Uint64("seed", 1, "chooses the part, and what happens at the same time")
 )
 
 // unmet are places that no deed comes by, each with its reason.
@@ -57,7 +55,7 @@ func TestCrash(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	r, err := newTroupe(ctx, binary, dir, loopback)
+	r, err := newTroupe(ctx, binary, dir, *loopback)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,16 +72,36 @@ func TestCrash(t *testing.T) {
 	case !*whole:
 		all = representative(all, *seed)
 	}
-	score := tally{}
-	groups := waves(all, *seed, func(deed string) bool { return r.deeds[deed].away })
+	var score tally
+	missed := show(ctx, t, r, waves(all, castSize, *seed, r.away), &score)
+	for range encores {
+		missed = show(ctx, t, r, waves(missed, fewer, *seed, r.away), &score)
+	}
+	for _, c := range missed {
+		t.Errorf("%s: it was come by in the rehearsal, and never since", c)
+	}
+	t.Logf("%+v", score)
+}
+
+// encores is how often it is tried again to harm what was not come by. What happened for the sake of others may have ended it before.
+const encores = 2
+
+// show plays all, and gives what was not come by. That a place was come by fewer times than in the rehearsal means nothing.
+func show(ctx context.Context, t *testing.T, r *troupe, groups [][]cue, score *tally) (missed []cue) {
+	t.Helper()
 	for i, cues := range groups {
 		start := time.Now()
 		w := r.cast(cues)
 		w.run(ctx)
-		report(t, w, &score)
+		report(t, w, score)
+		for _, p := range w.plays {
+			if !p.struck && len(p.faults) == 0 && p.cue.hit == 1 {
+				missed = append(missed, p.cue)
+			}
+		}
 		t.Logf("wave %d of %d: %d plays in %s", i+1, len(groups), len(cues), time.Since(start).Round(time.Second/10))
 	}
-	t.Logf("%+v", score)
+	return missed
 }
 
 // tally counts how plays ended.
@@ -120,7 +138,7 @@ func rehearse(ctx context.Context, t *testing.T, r *troupe) []cue {
 		cues = append(cues, cue{deed: d.name})
 	}
 	met := map[string]bool{}
-	for _, some := range waves(cues, 0, func(deed string) bool { return r.deeds[deed].away }) {
+	for _, some := range waves(cues, castSize, 0, r.away) {
 		w := r.cast(some)
 		w.run(ctx)
 		report(t, w, &tally{})

@@ -9,6 +9,7 @@ import (
 
 const (
 	castSize = 12 // plays at the same time
+	fewer    = 3  // when it is tried again what the others did not let happen
 	maxHits  = 4  // a place that is come by more often is one at which something is repeated
 )
 
@@ -57,14 +58,14 @@ func representative(all []cue, seed uint64) []cue {
 
 // waves deals cues into groups that are played at the same time. In a group that is for deeds after a power cut there are no others, since they
 // all lose the same host.
-func waves(all []cue, seed uint64, after func(deed string) bool) [][]cue {
+func waves(all []cue, size int, seed uint64, after func(deed string) bool) [][]cue {
 	order := slices.Clone(all)
 	shuffle(order, seed)
 	slices.SortStableFunc(order, func(a, b cue) int { return cmp.Compare(rank(after(a.deed)), rank(after(b.deed))) })
 	var groups [][]cue
 	for len(order) > 0 {
 		n := 1
-		for n < min(castSize, len(order)) && after(order[n].deed) == after(order[0].deed) {
+		for n < min(size, len(order)) && after(order[n].deed) == after(order[0].deed) {
 			n++
 		}
 		groups = append(groups, order[:n])

@@ -66,7 +66,7 @@ func TestWaves_DealAll(t *testing.T) {
 	all := programme(rehearsed())
 	lost := func(deed string) bool { return deed == "deed 3" || deed == "deed 7" }
 	seen := map[cue]int{}
-	for _, group := range waves(all, 5, lost) {
+	for _, group := range waves(all, castSize, 5, lost) {
 		if len(group) > castSize {
 			t.Errorf("%d at a time", len(group))
 		}

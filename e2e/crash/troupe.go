@@ -44,6 +44,9 @@ func newTroupe(ctx context.Context, binary, dir, loopback string) (*troupe, erro
 	return r, nil
 }
 
+// away tells whether a deed is for after a power cut.
+func (r *troupe) away(deed string) bool { return r.deeds[deed].away }
+
 func (r *troupe) trap(p *play) *trap {
 	r.mu.Lock()
 	defer r.mu.Unlock()
