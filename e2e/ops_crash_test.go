@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"net/http"
 	"testing"
 	"time"
 
@@ -8,97 +9,128 @@ import (
 	"github.com/kilonova/kilonova/e2e/guest"
 )
 
-// Whoever carries out an operation dies in the middle of it: the daemon of the guest's host, or its libvirtd. Once it is back the
-// operation is finished or undone, by itself; the guest runs once, and has lost nothing.
+const (
+	// opsAsSmall is another flavor with as much disk as opsSmall, so that a guest may be resized to and fro.
+	opsAsSmall = "tinyish"
+
+	// The places where moves are held until somebody has died.
+	pointCopied = "operate/copying/after-import" // at the destination, for each disk
+	pointSent   = "operate/migrating/sent"       // at the source, when libvirt has said that the guest is gone
+
+	slowMiBps = "8" // makes a guest take some seconds to move
+)
+
+// Six guests live on one of three nodes. At once one is resized, one is migrated cold, one alive, one is suspended, one saved and
+// one rebuilt; in the middle of all that somebody dies: the leader, the libvirtd or the daemon of either end. Every operation is
+// finished by itself, or the live migration undone; no guest runs twice, and none has lost anything that it had written, or its memory
+// where that is to be kept.
 func TestOperations_BrokenOff(t *testing.T) {
-	small := buildSmall(t)
-	s := newStage(t, cloud.Options{Nodes: 2})
-	s.furnishOps(small)
-	l := s.begin("harmed", s.Nodes[1])
-	s.run("the daemon dies while it suspends", func(s *stage) { l.on(s).suspendBroken(l.killDaemon) })
-	s.run("libvirtd dies while it suspends", func(s *stage) { l.on(s).suspendBroken(l.killLibvirt) })
-	s.run("the daemon dies while its disk is saved", func(s *stage) { l.on(s).snapshotBroken() })
-	s.run("the daemon dies while it is rebuilt", func(s *stage) { l.on(s).rebuildBroken(l.killDaemon) })
-	s.run("libvirtd dies while it is rebuilt", func(s *stage) { l.on(s).rebuildBroken(l.killLibvirt) })
+	w := newWard(t)
+	s := newStage(t, cloud.Options{Nodes: 3, Flags: []string{"--live-migration-mibps", slowMiBps}})
+	s.furnishOps(buildSmall(t))
+	s.must(s.Do(s.ctx, s.Nodes[0], cloud.Request{Method: http.MethodPost, Path: "/compute/v2.1/flavors", Body: map[string]any{
+		"flavor": map[string]any{"name": opsAsSmall, "ram": 136, "vcpus": 1, "disk": 1},
+	}}, nil, http.StatusOK))
+	s.run("six guests count", func(s *stage) { w.fill(s, &w.flown, &w.grown, &w.moved, &w.slept, &w.saved, &w.renewed) })
+	s.run("the leader dies", func(s *stage) { w.round(s, true, w.killLeader) })
+	s.run("the libvirtd of those that stay and of the destination dies", func(s *stage) { w.round(s, true, w.killLibvirt) })
+	s.run("the daemon of those that stay and of the source dies", func(s *stage) { w.round(s, true, w.killDaemon) })
+	s.run("what was saved in between is whole", w.bootSaved)
+	s.run("the daemon of the destination dies", func(s *stage) { w.round(s, false, w.killDaemon) })
+	s.run("the libvirtd of the source dies", func(s *stage) { w.round(s, false, w.killLibvirt) })
 }
 
-// killDaemon kills the daemon of the guest's host, and starts it again.
-func (l *life) killDaemon() {
+// round begins an operation with each guest, breaks something, and sees how they end. Those at home take part when they are to.
+func (w *ward) round(s *stage, all bool, breakIt func(s *stage)) {
+	began := time.Now()
+	w.on(s)
+	before := map[*life]guest.Console{}
+	for _, l := range w.guests() {
+		before[l] = l.told()
+	}
+	from := w.flown.Host
+	release := w.hold(s, pointCopied, w.grown, w.moved)
+	w.grown.acts("resize", map[string]string{"flavorRef": s.flavor(w.nextFlavor())})
+	w.moved.acts("migrate", nil)
+	w.held(s, w.grown, w.moved)
+	w.flies(s)
+	if all {
+		w.image = s.imageOf(w.saved.acts("createImage", map[string]string{"name": "in between"}))
+		w.renewed.acts("rebuild", map[string]string{"imageRef": s.imageID(opsImage)})
+		w.slept.acts("suspend", nil)
+	}
+	breakIt(s)
+	release()
+	for _, l := range []*life{w.grown, w.moved} {
+		l.become("VERIFY_RESIZE")
+		l.beginsAnew(before[l])
+		l.does("ACTIVE", "resize", "confirm", l.ID)
+	}
+	w.flown.become("ACTIVE")
+	w.flown.goesOn(before[w.flown])
+	if all {
+		w.stayed(before)
+	}
+	s.took("all ended", began)
+	w.flown.again(from)
+	for _, l := range []*life{w.grown, w.moved, w.flown} {
+		if l.Host == from {
+			s.t.Errorf("%s is still on %s", l.Name, from)
+		}
+	}
+}
+
+// stayed sees how the operations end of those that do not move.
+func (w *ward) stayed(before map[*life]guest.Console) {
+	w.saved.imageBecomes(w.image, "active")
+	w.saved.become("ACTIVE")
+	w.saved.goesOn(before[w.saved])
+	w.savedAt = before[w.saved].Count
+	w.slept.become("SUSPENDED")
+	w.slept.does("ACTIVE", "resume", w.slept.ID)
+	w.slept.goesOn(before[w.slept])
+	w.renewed.become("ACTIVE")
+	w.renewed.becomes(guest.Console.HasNewDisk, before[w.renewed])
+}
+
+// again lets a live migration be tried once more that was undone, and not forgotten.
+func (l *life) again(from string) {
 	l.t.Helper()
-	n := l.node(l.Host)
-	l.must(n.Daemon.Kill())
-	l.must(n.Start(l.ctx))
-}
-
-// killLibvirt kills libvirtd of the guest's host, and starts it again.
-func (l *life) killLibvirt() {
-	l.t.Helper()
-	n := l.node(l.Host)
-	l.must(n.Libvirt.Kill())
-	l.must(n.StartLibvirt(l.ctx))
-}
-
-// The guest is suspended in the end, and goes on in the same memory; or, when its memory could not be saved to the end, runs on and can
-// be suspended later.
-func (l *life) suspendBroken(breakIt func()) {
+	if l.Host != from {
+		return
+	}
+	l.t.Logf("the live migration was undone: %s", l.lastMessage())
 	before := l.told()
-	l.acts("suspend", nil)
-	breakIt()
-	l.must(l.WaitEnabled(l.ctx))
-	l.become("SUSPENDED")
-	l.does("ACTIVE", "resume", l.ID)
-	l.goesOn(before)
-}
-
-// The daemon dies when it has copied the disk, and has not stored it. The image becomes whole all the same, and nothing is left over.
-func (l *life) snapshotBroken() {
-	before := l.told()
-	host := l.node(l.Host)
-	l.restartWith(host, "operate/capturing/after-capture=1*kill")
-	l.acts("createImage", map[string]string{"name": "broken off"})
-	l.dies(host)
-	l.restartWith(host, "")
-	image := l.saved(l.openstack(l.via, "image", "list", "--name", "broken off", "-f", "value", "-c", "ID"))
-	l.imageBecomes(image, "active")
+	l.acts("os-migrateLive", map[string]any{"host": nil, "block_migration": "auto"})
 	l.become("ACTIVE")
 	l.goesOn(before)
-	copied := l.meet(l.via, l.boot(l.via, image, "copied"))
-	if found := copied.told().Last(); found.Found < before.Count {
-		l.t.Errorf("the copy found %+v on its disk, the original was at %d before the snapshot", found, before.Count)
-	}
-	l.remove([]string{copied.ID})
 }
 
-// restartWith starts a daemon anew with failpoints; it goes on without them once it has died of one.
-func (s *stage) restartWith(n *cloud.Node, points string) {
-	s.t.Helper()
-	n.Env = nil
-	if points != "" {
-		n.Env = []string{"KILONOVA_FAILPOINTS=" + points}
+// lastMessage is what the newest action of a server says about how it ended.
+func (l *life) lastMessage() string {
+	l.t.Helper()
+	var list struct {
+		InstanceActions []struct{ Action, Message string }
 	}
-	s.must(n.Daemon.Kill())
-	s.must(n.Start(s.ctx))
-	s.must(s.WaitEnabled(s.ctx))
+	l.must(l.Get(l.ctx, l.via, "/compute/v2.1/servers/"+l.ID+"/os-instance-actions", &list))
+	if len(list.InstanceActions) == 0 || list.InstanceActions[0].Message == "" {
+		l.t.Errorf("nothing says how the newest of %+v ended", list.InstanceActions)
+		return ""
+	}
+	return list.InstanceActions[0].Message
 }
 
-// dies waits for a daemon's end.
-func (s *stage) dies(n *cloud.Node) {
-	s.t.Helper()
-	select {
-	case <-n.Daemon.Done():
-	case <-time.After(actLimit):
-		s.t.Fatalf("the daemon of %s never came by its failpoint", n.Name())
+// bootSaved boots the image that was saved when the daemon died: it has all that was on the disk when it was asked for. Those that
+// stay are done with.
+func (w *ward) bootSaved(s *stage) {
+	w.on(s)
+	for _, l := range []**life{&w.slept, &w.saved, &w.renewed} {
+		(*l).release()
+		*l = nil
 	}
-}
-
-// The guest has a new disk in the end, and runs.
-func (l *life) rebuildBroken(breakIt func()) {
-	before := l.told()
-	var found struct{ Images []struct{ ID string } }
-	l.must(l.Get(l.ctx, l.via, "/image/v2/images?name="+opsImage, &found))
-	l.acts("rebuild", map[string]string{"imageRef": found.Images[0].ID})
-	breakIt()
-	l.must(l.WaitEnabled(l.ctx))
-	l.become("ACTIVE")
-	l.becomes(guest.Console.HasNewDisk, before)
+	copied := s.fromDisks("copied", w.image)
+	if found := copied.told().Last(); found.Found < w.savedAt {
+		s.t.Errorf("the copy found %+v on its disk, the original was at %d before it was saved", found, w.savedAt)
+	}
+	copied.release()
 }

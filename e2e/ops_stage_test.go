@@ -218,3 +218,25 @@ func poweredOffBefore(console, boot string) bool {
 	off, begun := strings.LastIndex(before, "KILONOVA-GUEST POWEROFF"), strings.LastIndex(before, "count ")
 	return found && off > begun
 }
+
+// restartWith starts a daemon anew with failpoints; it goes on without them once it has died of one.
+func (s *stage) restartWith(n *cloud.Node, points string) {
+	s.t.Helper()
+	n.Env = nil
+	if points != "" {
+		n.Env = []string{"KILONOVA_FAILPOINTS=" + points}
+	}
+	s.must(n.Daemon.Kill())
+	s.must(n.Start(s.ctx))
+	s.must(s.WaitEnabled(s.ctx))
+}
+
+// dies waits for a daemon's end.
+func (s *stage) dies(n *cloud.Node) {
+	s.t.Helper()
+	select {
+	case <-n.Daemon.Done():
+	case <-time.After(actLimit):
+		s.t.Fatalf("the daemon of %s never came by its failpoint", n.Name())
+	}
+}
