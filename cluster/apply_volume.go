@@ -248,6 +248,9 @@ func (s *State) checkDisk(n *Node, shared bool, more int64) *Error {
 	return nil
 }
 
+// SharesVolumes tells whether the node has the directory that nodes share volumes in.
+func (n *Node) SharesVolumes() bool { return hasShare(n) }
+
 func hasShare(n *Node) bool { return slices.Contains(n.Host.Traits, TraitSharedVolumes) }
 
 func (s *State) updateVolume(o *UpdateVolume) ([]string, *Error) {

@@ -3,7 +3,8 @@
 //
 // Chooser fills in the nodes of instances before their command is logged. Leader finds nodes for instances that wait for one
 // and destinations for moves, takes instances off nodes that are drained, and ends what nobody else ends: moves to a node
-// that is gone or that nobody confirms, deletions on a silent node, soft deletions whose time has come.
+// that is gone or that nobody confirms, deletions on a silent node, soft deletions whose time has come. What a silent node was to do in
+// the shared directory it gives to another.
 //
 // What it promises: nothing that it decides is an order. It proposes, and the state checks room, step and generation again, so
 // a leader that was deposed without noticing does no harm. What is refused is tried again with growing pauses, since every

@@ -69,6 +69,7 @@ func (l *Leader) Run(ctx context.Context) {
 		l.restarts(ctx, view)
 		l.moves(ctx, view)
 		l.forget(ctx, view)
+		l.tend(ctx, view)
 		l.drain(ctx, view)
 		l.reclaim(ctx, view)
 		l.refused.tidy()
