@@ -71,7 +71,7 @@ func (o *order) readDevices() error {
 			}
 			o.want.Image, o.local = d.UUID, true
 		case d.Source == "blank" && d.Destination == "local":
-			return wrongDevice("the ephemeral and swap disks of a server are those of its flavor.")
+			o.blanks = append(o.blanks, d)
 		default:
 			if boots && (o.root != nil || o.local || o.want.Image != "") {
 				return errBootOrder

@@ -36,6 +36,7 @@ type order struct {
 	root    *blockDevice // the volume that the server boots from; nil: it boots from its image
 	local   bool         // the image to boot from was named among the devices
 	devices []*blockDevice
+	blanks  []*blockDevice // local disks that begin empty
 }
 
 func (c *call) createServer() error {

@@ -92,6 +92,9 @@ func (o *order) chooseFlavor() error {
 		return err
 	}
 	o.spec.Flavor = *f.Clone()
+	if err := o.fitsLocalDisks(f); err != nil {
+		return err
+	}
 	if o.image == nil {
 		return nil // it boots from a volume, which has a size of its own
 	}

@@ -122,7 +122,6 @@ func TestCreate_FromVolumes(t *testing.T) {
 		"failed to get volume":    {{"uuid": nobody, "boot_index": 0, "source_type": "volume", "destination_type": "volume"}},
 		"failed to get snapshot":  {{"uuid": nobody, "boot_index": 0, "source_type": "snapshot", "destination_type": "volume"}},
 		"is not bootable":         {{"uuid": v, "boot_index": 0, "source_type": "volume", "destination_type": "volume"}},
-		"those of its flavor":     {{"source_type": "blank", "destination_type": "local", "volume_size": 1}},
 		"Missing imageRef":        {{"source_type": "blank", "destination_type": "volume", "volume_size": 1}},
 		"(source: 'blank', dest:": {{"source_type": "blank", "destination_type": "volume"}},
 	} {
