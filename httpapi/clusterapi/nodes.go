@@ -38,15 +38,25 @@ type Node struct {
 	Used      cluster.Resources `json:"used"`
 	Limit     cluster.Resources `json:"limit"`
 	KVM       bool              `json:"kvm"`
-	Bridges   map[string]string `json:"bridges,omitempty"`
-	Open      []string          `json:"open_networks,omitempty"` // members may make networks there
 	Found     []string          `json:"quarantine,omitempty"`
 	Exposed   []string          `json:"unprotected,omitempty"` // what this host does without
 	Version   string            `json:"version"`
 	Enrolled  time.Time         `json:"enrolled"`
 	Drain     *Drain            `json:"drain,omitempty"` // while it is draining
-	Lost      *Loss             `json:"lost,omitempty"`  // while it is taken for dead
-	Guarded   int               `json:"guarded"`         // instances that are started elsewhere when it dies
+	Networks
+	Lease
+}
+
+// Networks are what a node's guests can be on.
+type Networks struct {
+	Bridges map[string]string `json:"bridges,omitempty"`
+	Open    []string          `json:"open_networks,omitempty"` // members may make networks there
+}
+
+// Lease is what hangs on a node's lease.
+type Lease struct {
+	Lost    *Loss `json:"lost,omitempty"` // while it is taken for dead
+	Guarded int   `json:"guarded"`        // instances that are started elsewhere when it dies
 }
 
 // Loss is that a node was taken for dead.
@@ -126,7 +136,7 @@ func render(view *cluster.View, n *cluster.Node, m Member) Node {
 	out := Node{
 		ID: n.ID, Name: n.Name, Address: n.Address, Zone: view.ZoneOf(n),
 		State: "up", Part: part(m), Used: view.Allocated(n.ID), Limit: n.Capacity.Limit(),
-		KVM: n.Host.KVM, Bridges: n.Bridges, Open: n.Open, Exposed: exposed(&n.Host), Found: n.Host.Quarantine, Version: n.Version, Enrolled: n.Enrolled.Std(),
+		KVM: n.Host.KVM, Networks: Networks{n.Bridges, n.Open}, Exposed: exposed(&n.Host), Found: n.Host.Quarantine, Version: n.Version, Enrolled: n.Enrolled.Std(),
 	}
 	if !m.Up {
 		out.State = "down"
