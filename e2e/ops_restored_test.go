@@ -9,12 +9,17 @@ import (
 	"github.com/kilonova/kilonova/e2e/cloud"
 )
 
-// A server is deleted and restored, all of which is on the record.
+// A server with disks of every kind of its own, and with an agent, grows where it is; it is deleted and restored, all of which is on the
+// record.
 func TestOperations_Restored(t *testing.T) {
 	small := buildSmall(t)
-	s := newStage(t, cloud.Options{Nodes: 2, Flags: []string{"--deferred-delete", "10m"}})
+	s := newStage(t, cloud.Options{Nodes: 2, Flags: []string{"--deferred-delete", "10m", "--resize-confirm", "15s"}})
 	s.furnishOps(small)
-	l := s.begin("restored", s.Nodes[1])
+	s.furnishRich()
+	l := s.beginRich("restored", s.Nodes[1])
+	s.run("it has an ephemeral disk and swap space", func(s *stage) { l.on(s).ownDisks() })
+	s.run("its agent is asked", func(s *stage) { l.on(s).agent() })
+	s.run("it grows where it is, and stays so", func(s *stage) { l.on(s).growInPlace() })
 	s.run("it is deleted and restored", func(s *stage) { l.on(s).restore() })
 	s.run("all that is on the record", func(s *stage) { l.on(s).record() })
 }
@@ -51,7 +56,7 @@ func (l *life) record() {
 			l.t.Errorf("%s has the message %q", a.Action, *a.Message)
 		}
 	}
-	for _, want := range []string{"create", "softDelete", "restore"} {
+	for _, want := range []string{"create", "changePassword", "createImage", "resize", "confirmResize", "softDelete", "restore"} {
 		if !slices.Contains(names, want) {
 			l.t.Errorf("%s is not on the record: %v", want, names)
 		}
