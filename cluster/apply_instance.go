@@ -107,7 +107,7 @@ func (s *State) deleteInstance(o *DeleteInstance) ([]string, *Error) {
 	}
 	in := old.Clone()
 	by := asked{request: o.Request, project: o.Project, user: o.User}
-	if o.Reclaim != 0 && in.Node != "" && in.Mode.Reclaim == 0 && in.Status.VM != VMBuilding && in.Status.VM != VMError {
+	if o.Reclaim != 0 && in.Node != "" && in.Mode.Reclaim == 0 && in.Status.VM != VMBuilding && in.Status.VM != VMError && !in.stranded() {
 		s.interrupt(in, "The instance was deleted.")
 		s.softDelete(in, o.Reclaim, by)
 		return []string{string(o.ID)}, nil

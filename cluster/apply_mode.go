@@ -147,6 +147,8 @@ func (s *State) resetInstance(o *ResetInstance) ([]string, *Error) {
 		return nil, Errorf(Conflict, "Instance %s is on no node", o.ID)
 	case old.Op != nil && old.Op.Step == StepMigrating:
 		return nil, Errorf(Conflict, "Instance %s is being migrated: abort that first", o.ID)
+	case old.Op != nil && old.Op.Step == StepAsking:
+		return nil, Errorf(Conflict, "Instance %s was being migrated: its destination has not said yet whether it has it", o.ID)
 	}
 	if err := oneOf("The state", o.State, VMActive, VMError); err != nil {
 		return nil, err

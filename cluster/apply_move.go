@@ -27,6 +27,17 @@ func (s *State) beginMove(o *BeginMove) ([]string, *Error) {
 		return nil, err
 	}
 	in := old.Clone()
+	if o.What == OpEvacuate {
+		s.evacuate(in, t, o)
+		return []string{string(in.ID)}, nil
+	}
+	s.beginTo(in, t, o)
+	s.saveInstance(in)
+	return []string{string(in.ID)}, nil
+}
+
+// beginTo begins a move of an instance to where the leader will find.
+func (s *State) beginTo(in *Instance, t *transition, o *BeginMove) {
 	m := &Move{
 		From: in.Node, Flavor: in.Spec.Flavor, Was: in.Spec.Flavor, WasEpoch: in.Epoch, WasDisk: in.DiskEpoch(),
 		Wanted: in.Wanted, Host: o.Host, Forced: o.Forced, Drain: o.Drain, CopyDisks: o.CopyDisks,
@@ -34,20 +45,15 @@ func (s *State) beginMove(o *BeginMove) ([]string, *Error) {
 	if o.Flavor != nil {
 		m.Flavor = *o.Flavor
 	}
-	if o.What == OpEvacuate {
-		in.Spec.AdminPass = o.AdminPass
-	}
 	in.Op = s.newOperation(o.Operation, o.What, StepPlacing)
 	in.Op.Move = m
 	in.Status.Task, in.Status.Note, in.Status.Progress = t.task, "", 0
 	s.began(in, t, o.By)
 	s.recordMove(in, in.Op, "", o.By.User, o.By.Project)
-	s.saveInstance(in)
-	return []string{string(in.ID)}, nil
 }
 
 func (s *State) checkMove(o *BeginMove, in *Instance) *Error {
-	if in.Op != nil {
+	if in.Op != nil && (o.What != OpEvacuate || in.givenUp()) {
 		return Errorf(Conflict, "Instance %s is in another operation", o.ID)
 	}
 	if err := firstOf(
@@ -121,6 +127,9 @@ func (s *State) placeMove(o *PlaceMove) ([]string, *Error) {
 		return []string{string(in.ID)}, nil
 	}
 	m := in.Op.Move
+	if in.Op.Kind == OpEvacuate && in.Mode.Await != "" {
+		return nil, Errorf(Stale, "Instance %s waits until node %s has cleared what it has of it", o.ID, in.Mode.Await)
+	}
 	if o.Node == m.From && in.Op.Kind != OpResize {
 		return nil, Errorf(Invalid, "Instance %s cannot move to the node that it is on", o.ID)
 	}
@@ -132,6 +141,9 @@ func (s *State) placeMove(o *PlaceMove) ([]string, *Error) {
 	switch {
 	case in.Op.Kind == OpEvacuate:
 		s.entomb(in, m.From, m.WasEpoch, 0, in.Resources())
+		if o.Answers {
+			s.await(in, m.From)
+		}
 		s.arrive(in)
 		if in.Wanted != WantOff {
 			in.Wanted = WantOn // its memory died with its node
@@ -211,8 +223,13 @@ func (s *State) advance(in *Instance) {
 			s.endActions(in, resultError, op.Failure)
 		}
 		s.settleMove(in, status)
-	case StepMigrating:
+	case StepMigrating, StepAsking:
 		m := op.Move
+		if m.To == "" { // it went to a node that was removed, and what it left is here
+			s.failOperation(in, destinationRemoved)
+			s.powerOnAgain(in)
+			return
+		}
 		s.arrive(in)
 		s.settleMove(in, MigrationCompleted)
 		s.entomb(in, m.From, m.WasEpoch, 0, in.Resources())

@@ -137,6 +137,7 @@ func (s *State) updateNode(o *UpdateNode) ([]string, *Error) {
 	n.Token, n.Key, n.Enrolled, n.Lost = old.Token, old.Key, old.Enrolled, old.Lost
 	n.Revision, n.Updated = s.t.meta.Index, s.t.meta.Time
 	s.putNode(&n)
+	s.heardOf(n.ID)
 	return []string{string(n.ID)}, nil
 }
 

@@ -1,5 +1,7 @@
 package cluster
 
+import "cmp"
+
 func (s *State) applyOperationOp(op Op) (ids []string, refusal *Error, known bool) {
 	known = true
 	switch o := op.(type) {
@@ -29,6 +31,8 @@ func (s *State) applyOperationOp(op Op) (ids []string, refusal *Error, known boo
 		ids, refusal = s.attachPort(o)
 	case *DetachPort:
 		ids, refusal = s.detachPort(o)
+	case *StopAwaiting:
+		ids, refusal = s.stopAwaiting(o)
 	default:
 		known = false
 	}
@@ -52,12 +56,17 @@ func (s *State) advanceOperation(o *AdvanceOperation) ([]string, *Error) {
 	switch {
 	case o.Done:
 		s.advance(in)
+	case in.Op.Step == StepAsking && (o.Cancelled || o.Error != ""):
+		s.notArrived(in, clip(o.Error, maxText))
 	case o.Cancelled:
 		s.cancelOperation(in, clip(o.Error, maxText), MigrationCancelled)
 	case o.Error != "":
 		s.failOperation(in, clip(o.Error, maxText))
 	default:
 		in.Status.Note = clip(o.Note, maxText)
+	}
+	if o.Anew && old.Op.Step == StepMigrating && in.Op == nil && in.Wanted == WantOn {
+		s.powerOnAgain(in)
 	}
 	s.saveInstance(in)
 	return []string{string(in.ID)}, nil
@@ -69,7 +78,7 @@ func (i *Instance) mayAdvance(o *AdvanceOperation) bool {
 	if i.Executor() == o.Node {
 		return true
 	}
-	return i.Op.Step == StepMigrating && i.Op.Move.To == o.Node && o.Done
+	return i.Op.Step == StepMigrating && i.Op.Move.To == o.Node && o.Node != "" && o.Done
 }
 
 // percent is how much of what is known to be sent was sent.
@@ -92,7 +101,7 @@ func (s *State) interrupt(in *Instance, why string) {
 		return
 	}
 	s.failOperation(in, why)
-	if op.Step == StepMigrating {
+	if op.Step == StepMigrating || op.Step == StepAsking {
 		s.await(in, op.Move.To) // nobody has looked yet where the guest is
 	}
 }
@@ -125,7 +134,7 @@ func (s *State) cancelOperation(in *Instance, why, status string) {
 		} else {
 			s.entomb(in, m.To, m.Epoch, 0, in.Spec.resourcesAs(&m.Flavor))
 		}
-	case StepMigrating:
+	case StepMigrating, StepAsking:
 		s.entomb(in, m.To, m.Epoch, 0, in.Spec.resourcesAs(&m.Flavor))
 	case StepWaiting: // nobody will revert it any more
 		s.entomb(in, m.From, m.WasEpoch, 0, in.Spec.resourcesAs(&m.Was))
@@ -180,6 +189,7 @@ func (s *State) recordMove(in *Instance, op *Operation, status string, user User
 	}
 	if old, ok := s.t.migrations.Get(migrationKey(&r)); ok {
 		r.User, r.Project = old.User, old.Project
+		r.From = cmp.Or(r.From, old.From)
 	}
 	if status == "" {
 		r.Status = migrationStatus(op.Kind, op.Step)
@@ -189,6 +199,8 @@ func (s *State) recordMove(in *Instance, op *Operation, status string, user User
 		s.t.migrations.PopMin()
 	}
 }
+
+const destinationRemoved = "The destination was removed from the cluster."
 
 // withdrawOperations ends what a node that is removed had to do with.
 func (s *State) withdrawOperations(node NodeID) {
@@ -202,6 +214,8 @@ func (s *State) withdrawOperations(node NodeID) {
 		in := old.Clone()
 		m := in.Op.Move
 		switch {
+		case in.Op.Step == StepMigrating || in.Op.Step == StepAsking:
+			s.withdrawFlight(in, node)
 		case in.Node == node && m.From != node && in.Op.Kind != OpEvacuate: // what it was is at its source still
 			s.comeBack(in)
 		case in.Node == node: // lost with its node; what the other end has goes
@@ -211,7 +225,7 @@ func (s *State) withdrawOperations(node NodeID) {
 			}
 			in.Op = nil
 		case m.To == node && in.Op.Step != StepReverting:
-			s.failOperation(in, "The destination was removed from the cluster.")
+			s.failOperation(in, destinationRemoved)
 		case m.From == node && in.Op.Step == StepWaiting:
 			s.settleMove(in, MigrationConfirmed)
 		default: // it is on its way up on the node that is left, and there is no other way any more
@@ -226,7 +240,7 @@ func (s *State) withdrawOperations(node NodeID) {
 
 // comeBack takes an instance back from the destination of a move, which is removed.
 func (s *State) comeBack(in *Instance) {
-	s.endActions(in, resultError, "The destination was removed from the cluster.")
+	s.endActions(in, resultError, destinationRemoved)
 	s.revert(in)
 	s.settleMove(in, MigrationError)
 	if in.Wanted == WantOn {

@@ -7,6 +7,7 @@ func (s *State) reportInstances(o *ReportInstances) ([]string, *Error) {
 	if err := checkAmount("The number of reports", int64(len(o.Reports)), 0, maxReports); err != nil {
 		return nil, err
 	}
+	s.heardOf(o.Node)
 	var changed []string
 	for i := range o.Reports {
 		if s.report(o.Node, &o.Reports[i]) {

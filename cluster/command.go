@@ -88,6 +88,7 @@ const (
 	KindResetInstance    Kind = 60
 	KindAttachPort       Kind = 61
 	KindDetachPort       Kind = 62
+	KindStopAwaiting     Kind = 63
 
 	// Server groups and aggregates: 80 to 99.
 	KindCreateServerGroup Kind = 80

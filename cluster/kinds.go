@@ -60,6 +60,7 @@ var newOp = [...]func() Op{
 	KindRestoreInstance:  func() Op { return new(RestoreInstance) },
 	KindResetInstance:    func() Op { return new(ResetInstance) },
 	KindAttachPort:       func() Op { return new(AttachPort) },
+	KindStopAwaiting:     func() Op { return new(StopAwaiting) },
 	KindDetachPort:       func() Op { return new(DetachPort) },
 	KindAddConsoleToken:  func() Op { return new(AddConsoleToken) },
 	KindUseConsoleToken:  func() Op { return new(UseConsoleToken) },

@@ -43,8 +43,9 @@ type RescueInstance struct {
 }
 
 // BeginMove begins a resize, a cold or a live migration, or an evacuation. The leader finds the destination afterwards. An
-// evacuation is an operator's word that the instance's node is dead: the instance is built anew elsewhere, from its image,
-// and whatever the dead node has of it goes when that node comes back.
+// evacuation is an operator's word that the instance's node is dead, whatever that node was doing: the instance is built anew
+// elsewhere, from its image, and what the dead node has of it goes when that node comes back. A guest that was migrating live may have
+// left it before: its destination is asked first, and has it or clears what it has. A move that had just left its source goes back there.
 type BeginMove struct {
 	ID        InstanceID    `json:"id"`
 	By        By            `json:"by"`
@@ -65,6 +66,13 @@ type PlaceMove struct {
 	Operation   OperationID `json:"operation"`
 	Node        NodeID      `json:"node,omitempty"`
 	Explanation Explanation `json:"explanation"`
+	Answers     bool        `json:"answers,omitempty"` // of an evacuation: the node that was given up lives, and has to clear what it has first
+}
+
+// StopAwaiting ends the waiting for a node to clear what it has of instances: an operator has said that it is down, and it is silent.
+// Conflict without an operator's word.
+type StopAwaiting struct {
+	Node NodeID `json:"node"`
 }
 
 // EndMove confirms or reverts a move that waits for it.
@@ -102,7 +110,8 @@ type AdvanceOperation struct {
 	Operation OperationID   `json:"operation"`
 	Step      OperationStep `json:"step"`
 	Done      bool          `json:"done,omitempty"`
-	Error     string        `json:"error,omitempty"` // it cannot be done; for the user
+	Error     string        `json:"error,omitempty"` // it cannot be done; for the user. Of StepAsking: the guest has not arrived
+	Anew      bool          `json:"anew,omitempty"`  // of StepMigrating, with Error: what is left of the guest is not to go on, and is started anew
 	Cancelled bool          `json:"cancelled,omitempty"`
 	Note      string        `json:"note,omitempty"`
 	Progress  *MoveProgress `json:"progress,omitempty"`
@@ -157,3 +166,4 @@ func (*RestoreInstance) Kind() Kind  { return KindRestoreInstance }
 func (*ResetInstance) Kind() Kind    { return KindResetInstance }
 func (*AttachPort) Kind() Kind       { return KindAttachPort }
 func (*DetachPort) Kind() Kind       { return KindDetachPort }
+func (*StopAwaiting) Kind() Kind     { return KindStopAwaiting }

@@ -42,6 +42,7 @@ const (
 	StepReverting OperationStep = "reverting" // source, where the instance is again: builds, and starts what ran
 	StepMigrating OperationStep = "migrating" // source: sends the running guest
 	StepCapturing OperationStep = "capturing" // the instance's node: copies the disk and makes it an image
+	StepAsking    OperationStep = "asking"    // the destination of a live migration whose source is dead: says whether the guest has arrived
 )
 
 // Move is where an instance goes.
@@ -126,7 +127,7 @@ func migrationStatus(kind OperationKind, step OperationStep) string {
 		return "running"
 	}
 	switch step {
-	case StepPlacing, StepStopping:
+	case StepPlacing, StepStopping, StepAsking:
 		return "pre-migrating"
 	case StepCopying:
 		return "migrating"
@@ -144,7 +145,7 @@ func (i *Instance) Executor() NodeID {
 		return ""
 	}
 	switch i.Op.Step {
-	case StepCopying:
+	case StepCopying, StepAsking:
 		return i.Op.Move.To
 	case StepStopping, StepFinishing, StepReverting, StepMigrating, StepCapturing:
 		return i.Node
@@ -164,7 +165,7 @@ func (i *Instance) Desired() (wanted Power, hold bool) {
 	case StepPlacing:
 		// The operator's word is that the node is dead. If it comes back, it does not start what is about to be built elsewhere.
 		return i.Wanted, i.Op.Kind == OpEvacuate
-	case StepMigrating:
+	case StepMigrating, StepAsking:
 		return i.Wanted, true
 	case StepCapturing:
 		if i.Op.Kind == OpShelve {
@@ -189,10 +190,15 @@ func (i *Instance) held() (NodeID, Resources) {
 	case StepReverting:
 		return "", Resources{} // a tombstone holds the room at the destination
 	}
-	if m.To == "" {
+	if m.To == "" || i.stranded() {
 		return "", Resources{}
 	}
 	return m.To, i.Spec.resourcesAs(&m.Flavor)
+}
+
+// stranded tells whether the instance's node was removed while its guest was on its way: it is on its destination, or lost.
+func (i *Instance) stranded() bool {
+	return i.Op != nil && i.Op.Step == StepAsking && i.Op.Move.From == ""
 }
 
 func (o *Operation) clone() *Operation {

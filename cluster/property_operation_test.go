@@ -48,9 +48,12 @@ func drawOperationOp(t *rapid.T, v *View) Op {
 // drawProgress lets the operation of an instance go on, or fail.
 func drawProgress(t *rapid.T, v *View, in *Instance, by By) Op {
 	op := in.Op
+	if rapid.IntRange(0, 7).Draw(t, "its node is given up") == 0 {
+		return &BeginMove{ID: in.ID, By: by, Operation: OperationID(pick(t, "operation", "o4", "o5")), What: OpEvacuate}
+	}
 	switch op.Step {
 	case StepPlacing:
-		return &PlaceMove{ID: in.ID, Operation: op.ID, Node: pick(t, "to", NodeID(""), first, "n2", "n3")}
+		return &PlaceMove{ID: in.ID, Operation: op.ID, Node: pick(t, "to", NodeID(""), first, "n2", "n3"), Answers: rapid.Bool().Draw(t, "answers")}
 	case StepWaiting:
 		return &EndMove{ID: in.ID, By: by, Revert: rapid.Bool().Draw(t, "revert")}
 	case StepStopping, StepFinishing, StepReverting:
@@ -70,7 +73,8 @@ func drawProgress(t *rapid.T, v *View, in *Instance, by By) Op {
 		return &SignalMove{ID: in.ID, By: by, Operation: op.ID, Signal: pick(t, "which", SignalAbort, SignalForce)}
 	}
 	return &AdvanceOperation{Node: in.Executor(), ID: in.ID, Operation: op.ID, Step: op.Step,
-		Done: rapid.IntRange(0, 2).Draw(t, "done") != 0, Error: pick(t, "error", "", "broken"), Cancelled: rapid.Bool().Draw(t, "cancelled")}
+		Done: rapid.IntRange(0, 2).Draw(t, "done") != 0, Error: pick(t, "error", "", "broken"), Cancelled: rapid.Bool().Draw(t, "cancelled"),
+		Anew: rapid.Bool().Draw(t, "anew")}
 }
 
 // moveRoom is what a move holds on the node that its instance is not on, counted without the help of the state.
@@ -80,7 +84,9 @@ func moveRoom(in *Instance) (NodeID, Resources) {
 	}
 	m := in.Op.Move
 	switch {
-	case in.Op.Kind == OpEvacuate || in.Op.Step == StepReverting:
+	case in.Op.Step == StepAsking && m.From != "":
+		return m.To, m.Flavor.Resources()
+	case in.Op.Step == StepAsking, in.Op.Kind == OpEvacuate || in.Op.Step == StepReverting:
 		return "", Resources{}
 	case in.Op.Step == StepFinishing || in.Op.Step == StepWaiting:
 		return m.From, m.Was.Resources()

@@ -34,7 +34,7 @@ func (m spotter) heard(v *View, op Op) {
 			return
 		}
 		switch {
-		case o.Step == StepMigrating && o.Done:
+		case o.Step == StepMigrating && o.Done, o.Step == StepAsking && o.Done: // the latter by an operator's word
 			delete(m.at(o.ID), in.Op.Move.From)
 		case o.Step == StepMigrating && (o.Cancelled || o.Error != ""):
 			delete(m.at(o.ID), in.Op.Move.To)
@@ -44,8 +44,12 @@ func (m spotter) heard(v *View, op Op) {
 			delete(m.at(o.ID), in.Node)
 		}
 	case *PlaceMove:
-		if in, ok := v.Instance(o.ID); ok && in.Op != nil && in.Op.Kind == OpEvacuate {
+		if in, ok := v.Instance(o.ID); ok && in.Op != nil && in.Op.Kind == OpEvacuate && !o.Answers {
 			delete(m.at(o.ID), in.Node)
+		}
+	case *StopAwaiting:
+		for _, nodes := range m {
+			delete(nodes, o.Node) // it is down, an operator says
 		}
 	}
 }
@@ -89,7 +93,7 @@ func (m spotter) look(before, after *View) (InstanceID, NodeID, NodeID) {
 				}
 			}
 		}
-		if in.Op != nil && in.Op.Step == StepMigrating {
+		if in.Op != nil && in.Op.Step == StepMigrating && in.Op.Move.To != "" {
 			nodes[in.Op.Move.To] = true
 		}
 	}

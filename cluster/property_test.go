@@ -97,7 +97,10 @@ func drawOtherOp(t *rapid.T, v *View) Op {
 	case 1:
 		return &EnrolNode{Token: "t", Secret: Hash{9}, Node: someNode(node, pick(t, "address", "192.0.2.2", "192.0.2.3"))}
 	case 2:
-		return &SetNodeService{ID: node, Service: ServiceState{Disabled: rapid.Bool().Draw(t, "disabled")}}
+		if rapid.IntRange(0, 2).Draw(t, "stop waiting") == 0 {
+			return &StopAwaiting{Node: node}
+		}
+		return &SetNodeService{ID: node, Service: ServiceState{Disabled: rapid.Bool().Draw(t, "disabled"), ForcedDown: rapid.Bool().Draw(t, "forced down")}}
 	case 3:
 		return &RemoveNode{ID: node, Force: rapid.Bool().Draw(t, "force")}
 	case 4:

@@ -160,7 +160,7 @@ func promisedOf(v *cluster.View, id cluster.NodeID) cluster.Resources {
 			if other.Spec.Flavor = m.Was; m.From == id && in.Op.Kind != cluster.OpEvacuate {
 				sum = sum.Add(other.Resources())
 			}
-		case cluster.StepStopping, cluster.StepCopying, cluster.StepMigrating:
+		case cluster.StepStopping, cluster.StepCopying, cluster.StepMigrating, cluster.StepAsking:
 			if other.Spec.Flavor = m.Flavor; m.To == id {
 				sum = sum.Add(other.Resources())
 			}
