@@ -46,16 +46,17 @@ func (l *Live) validate() error {
 
 func (n *node) openMoves(h *host, volumes reconcile.Volumes) moves {
 	live := n.cfg.Live
+	destination := operate.NewDestination(operate.DestinationConfig{
+		Node: n.id.Node, Cluster: n.state, Driver: h.driver, Images: h.blobs, Volumes: volumes,
+		Sockets: operate.UNIXSockets{}, Log: n.cfg.Log,
+	})
 	return moves{
-		destination: operate.NewDestination(operate.DestinationConfig{
-			Node: n.id.Node, Cluster: n.state, Driver: h.driver, Images: h.blobs, Volumes: volumes,
-			Sockets: operate.UNIXSockets{}, Log: n.cfg.Log,
-		}),
-		source: operate.NewSource(n.id.Node, n.state, h.driver, n.cfg.Log),
+		destination: destination,
+		source:      operate.NewSource(n.id.Node, n.state, h.driver, n.cfg.Log),
 		loop: operate.New(operate.Config{
 			Node: n.id.Node, Cluster: n.state, Driver: h.driver, Images: h.blobs, Sources: n.wire.client,
 			Store: captures{h.images, h.copies}, Scratch: n.dir.file(capturesDir), Log: n.cfg.Log,
-			Landings: n.wire.client, Sockets: operate.UNIXSockets{}, Options: virt.MigrateOptions{
+			Landings: n.wire.client, Arrivals: destination, Sockets: operate.UNIXSockets{}, Options: virt.MigrateOptions{
 				AutoConverge: live.AutoConverge, PostCopy: live.PostCopy, MiBPerSecond: live.MiBPerSecond, MaxDowntime: live.MaxDowntime,
 			},
 		}),

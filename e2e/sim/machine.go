@@ -105,12 +105,12 @@ func (m *machine) start(ctx context.Context) {
 		Settled: func() { m.set(func(m *machine) { m.settled = boot }) },
 	})
 	d.source = operate.NewSource(m.id, reach, m.driver, quiet)
-	d.moves = operate.New(operate.Config{
-		Node: m.id, Cluster: reach, Driver: m.driver, Images: m.shelf, Sources: &wire{w: m.w, d: d}, Store: &vault{w: m.w, d: d},
-		Scratch: m.scratch(), Landings: &wire{w: m.w, d: d}, Sockets: m.driver.sockets, Log: quiet,
-	})
 	d.destination = operate.NewDestination(operate.DestinationConfig{
 		Node: m.id, Cluster: reach, Driver: m.driver, Images: m.shelf, Sockets: m.driver.sockets, Log: quiet,
+	})
+	d.moves = operate.New(operate.Config{
+		Node: m.id, Cluster: reach, Driver: m.driver, Images: m.shelf, Sources: &wire{w: m.w, d: d}, Store: &vault{w: m.w, d: d},
+		Scratch: m.scratch(), Landings: &wire{w: m.w, d: d}, Arrivals: d.destination, Sockets: m.driver.sockets, Log: quiet,
 	})
 	var cancel func()
 	d.ctx, cancel = context.WithCancel(ctx)

@@ -2,10 +2,14 @@ package operate
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"time"
 
 	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/httpapi/peer"
+	"github.com/kilonova/kilonova/node/failpoint"
 	"github.com/kilonova/kilonova/virt"
 )
 
@@ -83,4 +87,31 @@ func (l *Loop) greet(ctx context.Context, view *cluster.View) {
 			l.Log.Warn("tell of a guest that has arrived", "instance", op.ID, "err", err)
 		}
 	}
+}
+
+// Arrivals looks at guests that were on their way to this node.
+type Arrivals interface {
+	// Settled ends what still arrives of an instance's guest, waits until the hypervisor has made up its mind about it, and says what
+	// it is here under the epoch of its move.
+	Settled(ctx context.Context, in *cluster.Instance) (peer.Arrival, error)
+}
+
+// errNotArrived says that the guest of a migration whose source died is not here.
+//
+//lint:ignore ST1005 users read it as it is
+var errNotArrived = errors.New("The guest had not arrived when its node died.")
+
+// tellArrival says whether the guest of an instance is here whose source an operator gave up in the middle of its migration. nil: it is.
+func (w *work) tellArrival(ctx context.Context, in *cluster.Instance) error {
+	if err := failpoint.Hit(ctx, PointAskBegun); err != nil {
+		return err
+	}
+	a, err := w.Arrivals.Settled(ctx, in)
+	if err != nil {
+		return undecided{fmt.Errorf("look whether the guest has arrived: %w", err)}
+	}
+	if judge(in.Wanted, sighting{}, &a) == arrived {
+		return nil
+	}
+	return giveUp{errNotArrived}
 }

@@ -145,7 +145,7 @@ func (d *Destination) prepare(view *cluster.View, in *cluster.Instance) (*prepar
 	d.tidy(view)
 	p := &preparation{note: "preparing the destination", done: make(chan struct{})}
 	d.preparing[in.Op.ID] = p
-	d.streams[in.Op.ID] = &connSet{} // an earlier attempt's were cut
+	d.streams[in.Op.ID] = &connSet{instance: in.ID} // an earlier attempt's were cut
 	idle := d.begin(in.ID)
 	d.wg.Go(func() {
 		defer idle()
@@ -316,6 +316,28 @@ func (d *Destination) Arrival(ctx context.Context, m peer.Move) (peer.Arrival, e
 		return peer.Arrival{}, err
 	}
 	d.cut(m.Operation)
+	return d.settled(ctx, in)
+}
+
+// Settled implements Arrivals: what Arrival says to the source of a migration, for one whose source is dead. Nothing of its guest arrives
+// here any more after it.
+func (d *Destination) Settled(ctx context.Context, in *cluster.Instance) (peer.Arrival, error) {
+	d.mu.Lock()
+	var ops []cluster.OperationID
+	for op, set := range d.streams {
+		if set.instance == in.ID {
+			ops = append(ops, op)
+		}
+	}
+	d.mu.Unlock()
+	for _, op := range ops {
+		d.cut(op)
+	}
+	return d.settled(ctx, in)
+}
+
+// settled waits until the hypervisor has made up its mind about a guest whose streams are cut.
+func (d *Destination) settled(ctx context.Context, in *cluster.Instance) (peer.Arrival, error) {
 	for deadline := time.Now().Add(settleTimeout); ; {
 		bounded, cancel := context.WithTimeout(ctx, callTimeout)
 		s, err := sight(bounded, d.driver, in.ID, in.Op.Move.Epoch)

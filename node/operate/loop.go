@@ -21,6 +21,7 @@ const (
 	copiesAtOnce     = 4
 	migrationsAtOnce = 2
 	capturesAtOnce   = 2
+	questionsAtOnce  = 8
 )
 
 // atOnce bounds the workers of each step that this package carries out.
@@ -28,6 +29,7 @@ var atOnce = map[cluster.OperationStep]int{
 	cluster.StepCopying:   copiesAtOnce,
 	cluster.StepMigrating: migrationsAtOnce,
 	cluster.StepCapturing: capturesAtOnce,
+	cluster.StepAsking:    questionsAtOnce,
 }
 
 // Cluster is the replicated state as the loop uses it.
@@ -63,6 +65,7 @@ type Config struct {
 	Log     *slog.Logger
 
 	Landings Landings
+	Arrivals Arrivals
 	Sockets  Sockets
 	Options  virt.MigrateOptions // of all live migrations; which disks are copied is found out
 }

@@ -33,6 +33,11 @@ type Landings interface {
 //lint:ignore ST1005 users read it as it is
 var errAborted = errors.New("It was aborted.")
 
+// errDestinationRemoved says why a migration ended whose destination is no node any more.
+//
+//lint:ignore ST1005 users read it as it is
+var errDestinationRemoved = errors.New("The destination was removed from the cluster.")
+
 // migrate sends the running guest of an instance to its destination. Whatever happens on the way, it ends with a verdict by what
 // both hosts have.
 func (w *work) migrate(ctx context.Context, in *cluster.Instance) error {
@@ -42,6 +47,9 @@ func (w *work) migrate(ctx context.Context, in *cluster.Instance) error {
 	here, err := w.sight(ctx)
 	if err != nil {
 		return undecided{err}
+	}
+	if in.Op.Move.To == "" {
+		return w.conclude(ctx, in, errDestinationRemoved)
 	}
 	if !here.alive(in.Wanted) {
 		return w.conclude(ctx, in, errors.New("the guest does not run any more"))
@@ -300,9 +308,10 @@ func (w *work) conclude(ctx context.Context, in *cluster.Instance, err error) er
 		return undecided{lookErr}
 	}
 	v := judge(in.Wanted, here, nil)
+	dead := false
 	if v == unclear {
-		there, askErr := w.Landings.Arrival(bounded, in.Op.Move.To, inName(in))
-		if askErr != nil {
+		there, askErr := w.askArrival(bounded, in)
+		if dead = errors.Is(askErr, errDead); askErr != nil && !dead {
 			w.note(ctx, "waiting for the destination to say whether the guest has arrived", nil)
 			return undecided{fmt.Errorf("ask whether the guest has arrived: %w", askErr)}
 		}
@@ -311,7 +320,12 @@ func (w *work) conclude(ctx context.Context, in *cluster.Instance, err error) er
 	if v == arrived {
 		return nil
 	}
+	//lint:ignore ST1005 users read it as it is
+	failed := fmt.Errorf("Migration of instance %s failed: %w", in.ID, err)
 	if here.power == virt.PowerPaused && in.Wanted == cluster.WantOn { // it was handed over, and nobody took it
+		if dead && w.sharesVolumes(in) {
+			return beheaded{giveUp{failed}}
+		}
 		if err := w.Driver.Unpause(bounded, in.ID); err != nil {
 			return undecided{fmt.Errorf("let the guest go on that has not arrived: %w", err)}
 		}
@@ -319,6 +333,33 @@ func (w *work) conclude(ctx context.Context, in *cluster.Instance, err error) er
 	if errors.Is(err, errAborted) {
 		return cancelled{err}
 	}
-	//lint:ignore ST1005 users read it as it is
-	return giveUp{fmt.Errorf("Migration of instance %s failed: %w", in.ID, err)}
+	return giveUp{failed}
+}
+
+// errDead says that there is nobody to ask: an operator has given the destination up, and it has not answered for long.
+var errDead = errors.New("the destination is dead")
+
+// askArrival asks the destination what became of the guest. With errDead nobody answers any more, and a guest that may have run there is
+// gone with it: what is left of it here is the one that survives.
+func (w *work) askArrival(ctx context.Context, in *cluster.Instance) (peer.Arrival, error) {
+	view, _ := w.Cluster.Latest()
+	n, there := view.Node(in.Op.Move.To)
+	if !there {
+		return peer.Arrival{}, errDead
+	}
+	a, err := w.Landings.Arrival(ctx, n.ID, inName(in))
+	if err != nil && n.Dead() && w.stuck() {
+		return peer.Arrival{}, errDead
+	}
+	return a, err
+}
+
+// sharesVolumes tells whether the guest has volumes, which its copy at a destination that died since may have written to: what it had in
+// memory here does not fit them any more.
+func (w *work) sharesVolumes(in *cluster.Instance) bool {
+	view, _ := w.Cluster.Latest()
+	for range view.VolumesOf(in.ID) {
+		return true
+	}
+	return false
 }

@@ -21,10 +21,12 @@ const (
 	PointCaptureActive  = "operate/capturing/active"        // and the image is complete
 	PointCaptureDone    = "operate/capturing/advanced"
 	PointMigrateBegun   = "operate/migrating/confirmed"
-	PointMigrateLanding = "operate/migrating/landing"      // the destination has prepared
-	PointMigrateSending = "operate/migrating/sending"      // the first progress was told
-	PointMigrateSent    = "operate/migrating/sent"         // the driver says that the guest runs there
-	PointMigrateDone    = "operate/migrating/advanced"     // the state has it
+	PointMigrateLanding = "operate/migrating/landing"  // the destination has prepared
+	PointMigrateSending = "operate/migrating/sending"  // the first progress was told
+	PointMigrateSent    = "operate/migrating/sent"     // the driver says that the guest runs there
+	PointMigrateDone    = "operate/migrating/advanced" // the state has it
+	PointAskBegun       = "operate/asking/confirmed"   // at the destination of a migration whose source was given up
+	PointAskDone        = "operate/asking/advanced"
 	PointLandReceived   = "operate/landing/after-receive"  // at the destination: its disks are made
 	PointLandStream     = "operate/landing/before-stream"  // at the destination: a stream is asked for
 	PointLandArrival    = "operate/landing/before-arrival" // at the destination: it is asked what became of the guest
@@ -36,13 +38,14 @@ func Points() []string {
 		PointCopyConfirmed, PointCopyListed, PointCopyImported, PointCopyDone, PointCopyAdvanced, PointCopyBlock,
 		PointCaptureBegun, PointCaptureCopied, PointCaptureStored, PointCaptureActive, PointCaptureDone,
 		PointMigrateBegun, PointMigrateLanding, PointMigrateSending, PointMigrateSent, PointMigrateDone,
-		PointLandReceived, PointLandStream, PointLandArrival,
+		PointAskBegun, PointAskDone, PointLandReceived, PointLandStream, PointLandArrival,
 	}
 }
 
 // advanced are the places after the state has the end of a step.
 var advanced = map[cluster.OperationStep]string{
 	cluster.StepCopying: PointCopyAdvanced, cluster.StepCapturing: PointCaptureDone, cluster.StepMigrating: PointMigrateDone,
+	cluster.StepAsking: PointAskDone,
 }
 
 // within gives the places their scope: the instance that they are come by for.

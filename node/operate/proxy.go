@@ -104,6 +104,8 @@ func (p *proxy) close() {
 
 // connSet is the open connections of something that can end. The zero value is ready.
 type connSet struct {
+	instance cluster.InstanceID // whose streams they are, at a destination
+
 	mu     sync.Mutex
 	conns  map[net.Conn]struct{}
 	closed bool

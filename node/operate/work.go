@@ -41,6 +41,12 @@ type undecided struct{ error }
 // Unwrap gives the error itself.
 func (u undecided) Unwrap() error { return u.error }
 
+// beheaded is the end of a migration whose guest must not go on where it stands still: it has run elsewhere since.
+type beheaded struct{ error }
+
+// Unwrap gives the error itself.
+func (b beheaded) Unwrap() error { return b.error }
+
 // cancelled is the end of an operation that its user asked for.
 type cancelled struct{ error }
 
@@ -115,6 +121,8 @@ func (w *work) run(ctx context.Context) {
 		end.Error = err.Error()
 		var c cancelled
 		end.Cancelled = errors.As(err, &c)
+		var b beheaded
+		end.Anew = errors.As(err, &b)
 	}
 	w.advance(ctx, end)
 	_ = failpoint.Hit(ctx, advanced[w.key.step]) // there is nothing left to fail
@@ -166,6 +174,8 @@ func (w *work) once(ctx context.Context) error {
 		return w.capture(ctx, view, in)
 	case cluster.StepMigrating:
 		return w.migrate(ctx, in)
+	case cluster.StepAsking:
+		return w.tellArrival(ctx, in)
 	}
 	return giveUp{fmt.Errorf("step %q is not one of this loop", w.key.step)}
 }

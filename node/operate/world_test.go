@@ -235,7 +235,7 @@ func (h *host) start() {
 	h.source = NewSource(h.id, h, h.sim, log)
 	h.destination = NewDestination(DestinationConfig{Node: h.id, Cluster: h, Driver: h.sim, Images: shelf{}, Sockets: h.net, Log: log})
 	loop := New(Config{Node: h.id, Cluster: h, Driver: h.sim, Images: shelf{}, Sources: wire{h.world, h.id}, Store: h.vault, Scratch: h.dir, Log: log,
-		Landings: wire{h.world, h.id}, Sockets: h.net})
+		Landings: wire{h.world, h.id}, Arrivals: h.destination, Sockets: h.net})
 	rec := reconcile.New(reconcile.Config{Node: h.id, Cluster: h, Driver: h.sim, Images: shelf{}, Log: log, Starts: 2,
 		Incarnation: "b", LastKnown: "b", Busy: func(id cluster.InstanceID) bool { return loop.Busy(id) || h.destination.Busy(id) }})
 	var wg sync.WaitGroup
