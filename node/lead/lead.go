@@ -50,6 +50,7 @@ type Leader struct {
 	refused   patience
 	reclaimed time.Time // when reclaim looked last
 	drained   time.Time // when drain did
+	awaited   time.Time // when stopAwaiting did
 	drains    map[cluster.InstanceID]drainTry
 }
 
@@ -68,6 +69,7 @@ func (l *Leader) Run(ctx context.Context) {
 		l.placeWaiting(ctx, view)
 		l.restarts(ctx, view)
 		l.moves(ctx, view)
+		l.stopAwaiting(ctx, view)
 		l.forget(ctx, view)
 		l.tend(ctx, view)
 		l.drain(ctx, view)

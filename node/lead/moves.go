@@ -12,6 +12,13 @@ import (
 // runs at the destination yet, so going back is safe.
 const copyGivenUp = time.Minute
 
+// awaitGivenUp is how long a node that an operator says is down has to be silent before nothing waits for it any more, and awaitEvery how
+// often that is looked at.
+const (
+	awaitGivenUp = 30 * time.Second
+	awaitEvery   = time.Second
+)
+
 // Lifecycle is how long the cluster waits before it does by itself what a user left open.
 type Lifecycle struct {
 	ResizeConfirm  time.Duration // a resize is confirmed after it; 0: never, Nova's resize_confirm_window
@@ -26,7 +33,7 @@ func (l *Leader) moves(ctx context.Context, view *cluster.View) {
 		}
 		switch in.Op.Step {
 		case cluster.StepPlacing:
-			if !in.Op.Move.Auto {
+			if !in.Op.Move.Auto && (in.Op.Kind != cluster.OpEvacuate || in.Mode.Await == "") {
 				l.placeMove(ctx, in)
 			}
 		case cluster.StepCopying:
@@ -41,6 +48,7 @@ func (l *Leader) placeMove(ctx context.Context, in *cluster.Instance) {
 	l.patiently(ctx, "find a destination for instance "+string(in.ID), func() error {
 		op, release := l.Chooser.placeMove(in)
 		defer release()
+		op.Answers = in.Op.Kind == cluster.OpEvacuate && !l.Hints()[in.Op.Move.From].Silent
 		err := l.propose(ctx, op)
 		if op.Node == "" || !hopeless(err, in.Op.Move.Forced) {
 			return err
@@ -72,6 +80,33 @@ func (l *Leader) giveUpCopy(ctx context.Context, in *cluster.Instance) {
 		return l.propose(ctx, &cluster.AdvanceOperation{Node: in.Op.Move.To, ID: in.ID, Operation: in.Op.ID, Step: in.Op.Step,
 			Error: "The destination does not answer any more."})
 	})
+}
+
+// stopAwaiting ends the waiting for nodes that an operator says are down, and that have been silent for a while: one that was given up too
+// soon, or in the middle of a move. Neither the word nor the silence is enough alone. It looks at every node, so not at each change.
+func (l *Leader) stopAwaiting(ctx context.Context, view *cluster.View) {
+	if time.Since(l.awaited) < awaitEvery {
+		return
+	}
+	l.awaited = time.Now()
+	for n := range view.Nodes() {
+		if h := l.Hints()[n.ID]; !n.Dead() || !h.Silent || h.SilentFor < awaitGivenUp || !isAwaited(view, n.ID) {
+			continue
+		}
+		l.patiently(ctx, "stop waiting for node "+string(n.ID), func() error {
+			return l.propose(ctx, &cluster.StopAwaiting{Node: n.ID})
+		})
+	}
+}
+
+// isAwaited tells whether an instance waits until a node has cleared what it has.
+func isAwaited(view *cluster.View, node cluster.NodeID) bool {
+	for t := range view.TombstonesOn(node) {
+		if in, ok := view.Instance(t.Instance); ok && in.Mode.Await == node {
+			return true
+		}
+	}
+	return false
 }
 
 // confirm ends a move that its user did not decide about in time, and at once one that was for draining a node.

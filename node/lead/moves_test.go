@@ -164,3 +164,43 @@ func TestLead_ForcedOntoANodeThatRefusesEnds(t *testing.T) {
 		})
 	}
 }
+
+// An operator gives up a node that answers. What is built elsewhere waits for it to clear what it has; when it dies before that, the
+// operator's word that it is down and its silence together end the waiting, and neither does alone.
+func TestLead_EvacuationOfANodeThatAnswersWaitsForIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := twoNodes(t, true)
+		b.apply(&cluster.BeginMove{ID: mover, Operation: "o1", What: cluster.OpEvacuate})
+		b.leadMoves(time.Second, Lifecycle{}, nil)
+		waits := func(when string, want bool) {
+			t.Helper()
+			in := b.mover()
+			if in.Node != otherNode || in.Op == nil || in.Op.Step != cluster.StepFinishing || (in.Mode.Await == soleNode) != want {
+				t.Fatalf("%s: on %s, waiting for %q: %+v", when, in.Node, in.Mode.Await, in.Op)
+			}
+		}
+		waits("placed", true)
+		silent := map[cluster.NodeID]placement.Hint{soleNode: {Silent: true, SilentFor: time.Hour}}
+		b.leadMoves(5*time.Second, Lifecycle{}, silent)
+		waits("silent, and nobody says that it is down", true)
+		b.apply(&cluster.SetNodeService{ID: soleNode, Service: cluster.ServiceState{ForcedDown: true}})
+		b.leadMoves(5*time.Second, Lifecycle{}, nil)
+		waits("said to be down, and it answers", true)
+		b.leadMoves(5*time.Second, Lifecycle{}, map[cluster.NodeID]placement.Hint{soleNode: {Silent: true, SilentFor: awaitGivenUp / 2}})
+		waits("silent for a moment", true)
+		b.leadMoves(5*time.Second, Lifecycle{}, silent)
+		waits("both", false)
+	})
+}
+
+// A silent node is given up: nothing waits for it.
+func TestLead_EvacuationOfASilentNodeDoesNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := twoNodes(t, true)
+		b.apply(&cluster.BeginMove{ID: mover, Operation: "o1", What: cluster.OpEvacuate})
+		b.leadMoves(time.Second, Lifecycle{}, map[cluster.NodeID]placement.Hint{soleNode: {Silent: true, SilentFor: time.Minute}})
+		if in := b.mover(); in.Node != otherNode || in.Mode.Await != "" {
+			t.Fatalf("on %s, waiting for %q", in.Node, in.Mode.Await)
+		}
+	})
+}
