@@ -14,6 +14,7 @@ func TestBugs_EachIsFoundByItsCheck(t *testing.T) {
 		{BugApplyOrder, CheckReplicas, 10},
 		{BugLostTail, CheckReplicas, 10},
 		{BugHastyEvacuation, CheckOne, 10},
+		{BugDeafLeader, CheckOne, 20},
 		{BugSkipConfirm, CheckStart, 30},
 		{BugAckFirst, CheckCreates, 10},
 		{BugRetryAnew, CheckCreates, 40},

@@ -96,6 +96,7 @@ const (
 	BugHastyEvacuation  Bug = "an instance is started elsewhere because gossip says that its node is silent"
 	BugInflatedCapacity Bug = "the state promises more of a node than it has"
 	BugLostGone         Bug = "the news that an instance is gone gets lost"
+	BugDeafLeader       Bug = "an evacuation does not wait for a node that lives"
 	BugLostTail         Bug = "a new leader has not got the last entries of the log"
 	BugWriteToView      Bug = "a reader changes what it reads"
 	BugHastyLanding     Bug = "the destination of a live migration starts the guest before it has come"

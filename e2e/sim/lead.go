@@ -35,5 +35,8 @@ func (t *throne) Latest() (*cluster.View, <-chan struct{}) { return t.d.replica.
 // Propose implements lead.Cluster.
 func (t *throne) Propose(ctx context.Context, c cluster.Command) (cluster.Result, error) {
 	c.Time = c.Time.Add(t.d.machine.skewed())
+	if o, ok := c.Op.(*cluster.PlaceMove); ok && t.w.cfg.Bug == BugDeafLeader {
+		o.Answers = false
+	}
 	return t.w.ledger.propose(ctx, t.d, c)
 }

@@ -18,7 +18,7 @@ const (
 )
 
 // faultKinds is how many cases hurt has.
-const faultKinds = 15
+const faultKinds = 16
 
 // mostSkew bounds how far a clock is turned. The state takes the time of the fastest leader, and remembers requests for
 // cluster.RequestMemory of it.
@@ -87,6 +87,9 @@ func (n *nemesis) victim() *machine { return n.w.machines[n.dice.IntN(len(n.w.ma
 func (n *nemesis) hurt(ctx context.Context) {
 	m := n.victim()
 	kind := n.dice.IntN(faultKinds)
+	if n.w.slandering.Load() {
+		return // what is said of the living is not to come true by chance
+	}
 	n.w.trace("fault %d of kind %d on machine %d", n.faults, kind, m.number)
 	switch kind {
 	case 0, 1:
@@ -121,7 +124,15 @@ func (n *nemesis) hurt(ctx context.Context) {
 	case 13:
 		n.disable(ctx, m)
 	case 14:
-		n.side.Go(func() { n.w.evacuate(ctx, m) })
+		sender := n.dice.IntN(2) == 0
+		n.side.Go(func() {
+			if sender {
+				m = n.w.sender(ctx, m)
+			}
+			n.w.evacuate(ctx, m)
+		})
+	case 15:
+		n.side.Go(func() { n.w.slander(ctx, m) })
 	}
 }
 

@@ -47,6 +47,18 @@ func (n *network) reaches(a, b *machine) bool {
 	return a == b || n.group[a.number] == n.group[b.number]
 }
 
+// whole tells whether everybody reaches everybody.
+func (n *network) whole() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, g := range n.group {
+		if g != n.group[0] {
+			return false
+		}
+	}
+	return true
+}
+
 // part puts every machine into a group.
 func (n *network) part(group map[int]int) {
 	n.mu.Lock()

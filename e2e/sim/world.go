@@ -19,19 +19,20 @@ const (
 
 // World is one simulated cluster and its surroundings.
 type World struct {
-	cfg      Config
-	dice     dice
-	began    time.Time
-	machines []*machine
-	byID     map[cluster.NodeID]*machine
-	net      *network
-	gossip   *gossip
-	ledger   *ledger
-	records  *records
-	promises *promises
-	blobs    *blobs
-	peaceful atomic.Bool   // no faults are made at the moment
-	index    atomic.Uint64 // of the log
+	cfg        Config
+	dice       dice
+	began      time.Time
+	machines   []*machine
+	byID       map[cluster.NodeID]*machine
+	net        *network
+	gossip     *gossip
+	ledger     *ledger
+	records    *records
+	promises   *promises
+	blobs      *blobs
+	peaceful   atomic.Bool   // no faults are made at the moment
+	slandering atomic.Bool   // an operator gives up a machine that lives
+	index      atomic.Uint64 // of the log
 
 	mu        sync.Mutex
 	violation *Violation
