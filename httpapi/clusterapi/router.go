@@ -55,20 +55,32 @@ type Placer interface {
 	WithoutNode(node cluster.NodeID) map[cluster.InstanceID]cluster.NodeID
 }
 
-type server struct{ Config }
+type server struct {
+	Config
+	by func(*http.Request) cluster.By // who asks
+}
 
 // Router serves the API to administrators. It expects to be mounted at /cluster, behind rest.RequestID.
 func Router(c Config) http.Handler {
-	return (&server{c}).router(rest.Authenticate(c.Backend, c.Verifier, rest.NovaErrors), administrators)
+	return (&server{c, caller}).router(rest.Authenticate(c.Backend, c.Verifier, rest.NovaErrors), administrators)
 }
 
 // LocalRouter serves the API, with its whole path, to whoever can open the socket.
 func LocalRouter(c Config) http.Handler {
 	r := chi.NewRouter()
 	r.Use(rest.RequestID("cluster"), rest.Recover(rest.NovaErrors))
-	r.Mount("/cluster", (&server{c}).router())
+	r.Mount("/cluster", (&server{c, local}).router())
 	return r
 }
+
+// caller is who proved to be somebody.
+func caller(r *http.Request) cluster.By {
+	c := rest.CallerFrom(r.Context())
+	return cluster.By{Request: c.RequestID, User: c.User.ID, Project: c.ProjectID()}
+}
+
+// local is whoever can open the socket.
+func local(r *http.Request) cluster.By { return cluster.By{Request: rest.RequestIDOf(r)} }
 
 // administrators lets nobody else through.
 func administrators(next http.Handler) http.Handler {

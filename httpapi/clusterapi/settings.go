@@ -90,11 +90,7 @@ func (s *server) confirmDead(r *http.Request) (any, error) {
 	if n.ID == s.Self || s.Members.Members()[n.ID].Up {
 		return nil, cluster.Errorf(cluster.Conflict, "Node %s answers: it is not dead. Cut its power first.", n.Name)
 	}
-	by := cluster.By{}
-	if c := rest.CallerFrom(r.Context()); c != nil && c.User != nil {
-		by = cluster.By{Request: c.RequestID, User: c.User.ID, Project: c.ProjectID()}
-	}
-	_, err = rest.Change(r, s.Backend, &cluster.LoseNode{Node: n.ID, By: by})
+	_, err = rest.Change(r, s.Backend, &cluster.LoseNode{Node: n.ID, By: s.by(r)})
 	return nil, err
 }
 

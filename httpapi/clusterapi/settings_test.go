@@ -2,6 +2,7 @@ package clusterapi_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"testing"
 	"time"
@@ -62,6 +63,19 @@ func TestConfirmDead_OnlyOfASilentNode(t *testing.T) {
 		t.Errorf("the node is %+v", n)
 	}
 	a.refused(http.StatusConflict, "conflictingRequest", "already", "POST", "/nodes/node-0/confirm-dead", "")
+}
+
+// Root on a node needs no token for it.
+func TestConfirmDead_OverTheLocalSocket(t *testing.T) {
+	a := newAPI(t)
+	other := a.second()
+	a.members[other] = clusterapi.Member{SilentFor: time.Second}
+	w := httptest.NewRecorder()
+	clusterapi.LocalRouter(a.config()).ServeHTTP(w, httptest.NewRequest("POST", "http://node/cluster/v1/nodes/node-0/confirm-dead", nil))
+	n, _ := a.Local().Node(other)
+	if w.Code != http.StatusNoContent || n.Lost == nil || !n.Lost.Confirmed {
+		t.Errorf("%d %s: the node is %+v", w.Code, w.Body, n)
+	}
 }
 
 // Without its only other node a cluster of two cannot agree, and an instance that asks to be started elsewhere is tied to its disk.
