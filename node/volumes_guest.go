@@ -115,12 +115,12 @@ func (v *volumes) compare(ctx context.Context, view *cluster.View, moving []*clu
 	if len(r.Attachments) == 0 {
 		return nil
 	}
-	err = comeBy(ctx, PointAttachments, r.Attachments)
+	err = comeBy(ctx, view, PointAttachments, r.Attachments)
 	if err == nil {
 		err = v.report(ctx, r)
 	}
 	if err == nil {
-		err = comeBy(ctx, PointAttachmentsTold, r.Attachments)
+		err = comeBy(ctx, view, PointAttachmentsTold, r.Attachments)
 	}
 	return err
 }
