@@ -220,22 +220,27 @@ func freeze(b map[string]any, now time.Time) {
 	b["ran"], b["off"], b["reason"] = total, now, "the host went down"
 }
 
-// arm says what is to happen at a place from now on.
-func (p *peer) arm(place, action string) error {
+// arm says what is to happen at places from now on.
+func (p *peer) arm(action string, places ...string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.armed[place] = action
+	for _, place := range places {
+		p.armed[place] = action
+	}
 	return p.writeLocked()
 }
 
 // disarm lets nothing happen there any more.
-func (p *peer) disarm(place string) error {
+func (p *peer) disarm(places ...string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, ok := p.armed[place]; !ok {
+	before := len(p.armed)
+	for _, place := range places {
+		delete(p.armed, place)
+	}
+	if len(p.armed) == before {
 		return nil
 	}
-	delete(p.armed, place)
 	return p.writeLocked()
 }
 

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -279,21 +278,14 @@ func (p *play) arm(ctx context.Context) (over func(), err error) {
 	if p.cue.harm == none {
 		return over, nil
 	}
-	scope := p.id
-	switch {
-	case p.deed.makes:
-		scope = p.name
-	case p.extra != "" && strings.HasPrefix(p.cue.point, atVolumes):
-		scope = p.extra
-	}
-	t := p.troupe.place(p, p.cue.point+"@"+scope)
+	t := p.troupe.place(p)
 	action := string(p.cue.harm)
 	if p.cue.harm == leader {
 		t.file = filepath.Join(p.troupe.town.dir, p.name+".here")
 		action = "wait:" + t.file
 	}
 	for _, at := range t.peers {
-		if err := at.arm(t.place, fmt.Sprintf("%d*%s", p.cue.hit, action)); err != nil {
+		if err := at.arm(fmt.Sprintf("%d*%s", p.cue.hit, action), t.places...); err != nil {
 			return over, err
 		}
 	}
@@ -325,8 +317,10 @@ func (t *town) usurp(ctx context.Context) error {
 	})
 }
 
-// atVolumes is where places stand that are come by for the sake of a volume, whoever has it.
-const atVolumes = "volumes/"
+// scopes are what places are come by for that are come by for the play: its server's name and ID, and its volume.
+func (p *play) scopes() []string {
+	return slices.DeleteFunc([]string{p.name, p.id, p.extra}, func(s string) bool { return s == "" })
+}
 
 // absent tells whether a file is not there.
 func absent(file string) bool {

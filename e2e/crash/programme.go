@@ -34,6 +34,31 @@ func programme(heard []cue) []cue {
 	return all
 }
 
+// kind is what two cues have in common of which one is enough: the daemon killed at a place, or anything else during a deed.
+func (c cue) kind() cue {
+	if c.harm == kill {
+		return cue{point: c.point, harm: kill}
+	}
+	return cue{deed: c.deed}
+}
+
+// instead gives, for each kind that was missed, one that was not tried yet; the missed one itself when there is none.
+func instead(missed, all []cue, tried map[cue]bool, seed uint64) []cue {
+	order := slices.Clone(all)
+	shuffle(order, seed)
+	var next []cue
+	for _, m := range missed {
+		i := slices.IndexFunc(order, func(c cue) bool { return c.hit == 1 && c.kind() == m.kind() && !tried[c] })
+		if i < 0 {
+			next = append(next, m)
+			continue
+		}
+		tried[order[i]] = true
+		next = append(next, order[i])
+	}
+	return next
+}
+
 // representative leaves of a programme, in its order: the daemon killed once at every place, and for each deed the leader killed, or an error,
 // somewhere. Which ones depends on the seed alone.
 func representative(all []cue, seed uint64) []cue {
@@ -45,12 +70,8 @@ func representative(all []cue, seed uint64) []cue {
 		if c.hit > 1 {
 			continue
 		}
-		kind := cue{deed: c.deed}
-		if c.harm == kill {
-			kind = cue{point: c.point, harm: kill}
-		}
-		if !seen[kind] {
-			seen[kind], chosen[c] = true, true
+		if k := c.kind(); !seen[k] {
+			seen[k], chosen[c] = true, true
 		}
 	}
 	return slices.DeleteFunc(slices.Clone(all), func(c cue) bool { return !chosen[c] })

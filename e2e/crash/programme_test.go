@@ -83,3 +83,21 @@ func TestWaves_DealAll(t *testing.T) {
 		}
 	}
 }
+
+// A place was not come by during one deed. Another one is tried, and then one more.
+func TestInstead_TriesAnotherOfTheKind(t *testing.T) {
+	all := programme(rehearsed())
+	missed := []cue{{deed: "deed 1", point: "place 1", side: home, hit: 1, harm: kill}}
+	tried := map[cue]bool{missed[0]: true}
+	for range 2 {
+		next := instead(missed, all, tried, 1)
+		if len(next) != 1 || next[0].kind() != missed[0].kind() || next[0] == missed[0] || next[0].hit != 1 {
+			t.Fatalf("instead of %v it gives %v", missed, next)
+		}
+		missed = next
+	}
+	last := []cue{{deed: "lonely", harm: leader, hit: 1}}
+	if next := instead(last, all, tried, 1); !slices.Equal(next, last) {
+		t.Errorf("there is no other, and it gives %v", next)
+	}
+}

@@ -11,12 +11,13 @@ import (
 
 // trap is a harm in its place.
 type trap struct {
-	place string
-	harm  harm
-	hit   int
-	peers []*peer // where it is
-	from  []int64 // as long as their traces were when it was put there
-	file  string  // of a place that is made to wait
+	point  string
+	places []string // the point for the sake of each scope
+	harm   harm
+	hit    int
+	peers  []*peer // where it is
+	from   []int64 // as long as their traces were when it was put there
+	file   string  // of a place that is made to wait
 
 	mu     sync.Mutex
 	sprung bool
@@ -57,15 +58,14 @@ func (t *trap) watch(ctx context.Context, p *play) {
 func (t *trap) springs() bool {
 	switch t.harm {
 	case kill:
-		return slices.ContainsFunc(t.peers, func(p *peer) bool { return !p.has(t.place) })
+		return slices.ContainsFunc(t.peers, func(p *peer) bool { return !p.has(t.places...) })
 	case leader:
 		return !absent(t.file)
 	}
-	point, scope, _ := strings.Cut(t.place, "@")
 	for i, p := range t.peers {
 		n := 0
 		for _, h := range p.hits(t.from[i], p.traced()) {
-			if h.point == point && slices.Contains(h.scopes, scope) {
+			if h.point == t.point && slices.ContainsFunc(h.scopes, func(s string) bool { return slices.Contains(t.places, t.point+"@"+s) }) {
 				n++
 			}
 		}
@@ -79,7 +79,7 @@ func (t *trap) springs() bool {
 // clear takes the trap away, and lets go on whoever is in it.
 func (t *trap) clear() {
 	for _, p := range t.peers {
-		if err := p.disarm(t.place); err != nil {
+		if err := p.disarm(t.places...); err != nil {
 			p.town.fault("%v", err)
 		}
 	}
@@ -88,12 +88,16 @@ func (t *trap) clear() {
 	}
 }
 
-// has tells whether a harm is still in its place.
-func (p *peer) has(place string) bool {
+// has tells whether a harm is still in all its places.
+func (p *peer) has(places ...string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_, ok := p.armed[place]
-	return ok
+	for _, place := range places {
+		if _, ok := p.armed[place]; !ok {
+			return false
+		}
+	}
+	return true
 }
 
 // hit is one time that a daemon came by a place.

@@ -54,8 +54,11 @@ func (r *troupe) trap(p *play) *trap {
 }
 
 // place makes the trap of a play, which is empty still.
-func (r *troupe) place(p *play, where string) *trap {
-	t := &trap{place: where, harm: p.cue.harm, hit: p.cue.hit}
+func (r *troupe) place(p *play) *trap {
+	t := &trap{point: p.cue.point, harm: p.cue.harm, hit: p.cue.hit}
+	for _, s := range p.scopes() {
+		t.places = append(t.places, p.cue.point+"@"+s)
+	}
 	for _, at := range r.town.peers {
 		isHome := at.name == p.home
 		if p.cue.side == either || (p.cue.side == home) == isHome {
@@ -344,13 +347,7 @@ func (w *wave) sweepVolumes(ctx context.Context, drop func(method, path string, 
 // heard tells where each play of a wave came by, in the order of places: as cues without harm. Places behind each commit have no side.
 func (w *wave) heard(p *play) []cue {
 	counts := map[cue]int{}
-	mine := []string{p.name}
-	if p.id != "" {
-		mine = append(mine, p.id)
-	}
-	if p.extra != "" {
-		mine = append(mine, p.extra)
-	}
+	mine := p.scopes()
 	for _, at := range w.town.peers {
 		where := away
 		switch {
