@@ -66,19 +66,18 @@ func (s *State) loseNode(o *LoseNode) ([]string, *Error) {
 	return ids, nil
 }
 
-// restart begins to start an instance elsewhere.
+// restart begins to start an instance elsewhere, whatever was being done to it.
 func (s *State) restart(old *Instance, by By) {
 	in := old.Clone()
-	in.Op = s.newOperation(restartID(in, s.t.meta.Index), OpEvacuate, StepPlacing)
-	in.Op.Move = &Move{
-		From: in.Node, Flavor: in.Spec.Flavor, Was: in.Spec.Flavor, WasEpoch: in.Epoch, WasDisk: in.DiskEpoch(),
-		Wanted: in.Wanted, Auto: true,
+	s.evacuate(in, moves[OpEvacuate], &BeginMove{
+		ID: in.ID, By: by, Operation: restartID(in, s.t.meta.Index), What: OpEvacuate, AdminPass: in.Spec.AdminPass,
+	})
+	if in.Op == nil || in.Op.Kind != OpEvacuate {
+		return // it goes back to where it was before
 	}
-	t := moves[OpEvacuate]
-	in.Status.Task, in.Status.Note, in.Status.Progress = t.task, "", 0
-	s.began(in, t, by)
-	s.recordMove(in, in.Op, "", by.User, by.Project)
-	s.saveInstance(in)
+	waits := in.Clone()
+	waits.Op.Move.Auto = true
+	s.saveInstance(waits)
 }
 
 func (s *State) returnNode(o *ReturnNode) ([]string, *Error) {

@@ -145,7 +145,7 @@ func (i *Instance) Guarded() bool { return i.Mode.Guard != 0 && i.Mode.Guard == 
 
 // restartable tells whether an instance of a lost node can begin to be started elsewhere now.
 func (t *tables) restartable(in *Instance) bool {
-	return in.Guarded() && in.HA() && in.Op == nil && in.Mode.Await == "" && in.Wanted != WantDeleted && in.Status.VM != VMError &&
+	return in.Guarded() && in.HA() && !in.givenUp() && in.Mode.Await == "" && in.Wanted != WantDeleted && in.Status.VM != VMError &&
 		in.Mode.Reclaim == 0 && t.tied(in) == ""
 }
 

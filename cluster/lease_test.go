@@ -96,17 +96,16 @@ func TestLoseNode_LeavesWhatMayStillRun(t *testing.T) {
 	w.refuse(&LoseNode{Node: "none", Term: "t2"}, NotFound, "none")
 }
 
-// The operator's word counts in any term. An instance that was in another operation follows as soon as that is over.
+// The operator's word counts in any term. Of an instance that was on its way to another node, that is asked first.
 func TestLoseNode_ConfirmedByAnOperator(t *testing.T) {
 	w := haven(t)
-	w.do(&BeginMove{ID: "a", By: operator, Operation: "o1", What: OpMigrate})
-	w.do(&LoseNode{Node: first, Term: "t1"})
-	w.is("in another operation", "a", first, VMActive, TaskResizePrep, StepPlacing)
-	w.do(&PlaceMove{ID: "a", Operation: "o1"})
-	if !w.s.View().Restartable(first) {
-		t.Fatal("nobody sees that it could be started elsewhere")
-	}
+	w.do(&BeginMove{ID: "a", By: operator, Operation: "o1", What: OpLive})
+	w.do(&PlaceMove{ID: "a", Operation: "o1", Node: "n2"})
 	w.do(&LoseNode{Node: first, By: operator})
+	w.is("on its way", "a", first, VMActive, TaskRebuilding, StepAsking)
+	if w.s.View().Restartable(first) {
+		t.Error("it is started elsewhere again and again")
+	}
 	in := w.instance("a")
 	if n, _ := w.s.View().Node(first); in.Op == nil || in.Op.Kind != OpEvacuate || !n.Lost.Confirmed || n.Lost.By != root {
 		t.Fatalf("the instance: %+v; the node: %+v", in.Op, n.Lost)
