@@ -172,8 +172,8 @@ func (d *Driver) awaitBackup(ctx context.Context, dom rpc.Domain, device, temp s
 	defer p.close()
 	tick := time.NewTicker(paceStep)
 	defer tick.Stop()
-	for {
-		if err := p.step(ctx, d); err != nil {
+	for gone := int64(0); ; {
+		if err := p.step(ctx, d, gone); err != nil {
 			return err
 		}
 		j, err := d.jobOf(ctx, dom, false)
@@ -183,6 +183,7 @@ func (d *Driver) awaitBackup(ctx context.Context, dom rpc.Domain, device, temp s
 		if j.kind == rpc.DomainJobNone || j.op != rpc.DomainJobOperationStrBackup {
 			return d.judgeBackup(ctx, dom)
 		}
+		gone = int64(j.numbers[rpc.DomainJobDiskProcessed])
 		if total := j.numbers[rpc.DomainJobDiskTotal]; total > 0 {
 			progress(int(min(99, 100*j.numbers[rpc.DomainJobDiskProcessed]/total)))
 		}

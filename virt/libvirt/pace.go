@@ -24,23 +24,30 @@ const (
 	paceFirst = 32 * mib
 	paceLeast = 16 * mib
 	paceMost  = 4 * gib
+	paceHoles = 512 * mib // where nothing is written: what comes behind a hole begins at this speed
 )
 
 // stride is one step of a copy.
 type stride struct {
 	wrote int64         // bytes that were copied since the step before it
+	went  int64         // bytes of the disk that the copy is further since then, holes and all
 	since time.Duration // how long ago that was
 	took  time.Duration // until they were on disk
 }
 
 // nextPace gives the speed until the next step. A disk that has nothing else to do comes to spend about half of its time on the copy. A
-// copy that is slower than it may be has met no limit of the disk's, and learns nothing of it: the speed stays.
+// copy that is slower than it may be has met no limit of the disk's, and learns nothing of it: the speed stays. One that goes through a
+// hole writes nothing, but QEMU counts the hole against the speed.
 func nextPace(now uint64, last stride) uint64 {
+	atLimit := func(n int64) bool { return float64(n) >= float64(now)*last.since.Seconds()/2 }
 	switch {
 	case last.took > paceLong:
 		return max(paceLeast, now/2)
-	case last.took < paceFast && float64(last.wrote) >= float64(now)*last.since.Seconds()/2:
+	case last.took >= paceFast:
+	case atLimit(last.wrote):
 		return min(paceMost, now+now/4)
+	case atLimit(last.went):
+		return max(now, min(paceHoles, now+now/4))
 	}
 	return now
 }
@@ -52,6 +59,7 @@ type pacer struct {
 	file   *os.File
 	speed  uint64 // bytes a second; 0: none was set yet
 	size   int64  // bytes on disk at the last step
+	gone   int64  // how far the copy was then, in bytes of the disk
 	at     time.Time
 }
 
@@ -66,11 +74,13 @@ func newPacer(dom rpc.Domain, device, file string) (*pacer, error) {
 
 func (p *pacer) close() error { return p.file.Close() }
 
-// step writes to disk what was copied since the last one, and sets the speed until the next one. That the copy has ended is no error.
-func (p *pacer) step(ctx context.Context, d *Driver) error {
+// step writes to disk what was copied since the last one, and sets the speed until the next one. gone is how far the copy is, in bytes of
+// the disk. That the copy has ended is no error.
+func (p *pacer) step(ctx context.Context, d *Driver, gone int64) error {
 	next := uint64(paceFirst)
 	if p.speed > 0 {
 		last, err := p.write()
+		last.went, p.gone = gone-p.gone, gone
 		if err != nil {
 			return fmt.Errorf("write %s to disk: %w", p.file.Name(), err)
 		}

@@ -49,3 +49,24 @@ func TestNextPace_StaysWithinItsBounds(t *testing.T) {
 		t.Errorf("on a disk without a limit it goes at %d, want %d", speed, int64(paceMost))
 	}
 }
+
+// Most of a large disk was never written to. The copy is soon through that, and does not fall upon the disk with what comes behind it.
+func TestNextPace_HurriesThroughHoles(t *testing.T) {
+	const hole = 100 * gib
+	speed, gone := uint64(paceFirst), 0.0
+	var all time.Duration
+	for gone < hole {
+		went := float64(speed) * paceStep.Seconds()
+		speed = nextPace(speed, stride{went: int64(went), since: paceStep})
+		gone, all = gone+went, all+paceStep
+	}
+	if most := 4 * time.Minute; all > most {
+		t.Errorf("a hole of 100 GiB took %v, want %v at most", all, most)
+	}
+	if speed > paceHoles {
+		t.Errorf("behind the hole it goes at %d, want %d at most", speed, paceHoles)
+	}
+	if next := nextPace(paceMost, stride{went: paceMost, since: paceStep}); next != paceMost {
+		t.Errorf("a hole slowed the copy down to %d", next)
+	}
+}
