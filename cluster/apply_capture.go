@@ -32,31 +32,67 @@ func (s *State) beginCapture(o *BeginCapture) ([]string, *Error) {
 	if err != nil {
 		return nil, err
 	}
-	img := o.Image
-	img.Owner, img.Status, img.Data, img.Revision = old.Project, ImageSaving, nil, 0
+	if old.Op != nil {
+		return nil, Errorf(Conflict, "Instance %s is in another operation", o.ID)
+	}
 	if err := firstOf(
 		checkID("Operation", o.Operation),
 		checkText("The backup's type", o.Backup),
 		checkAmount("The rotation", int64(o.Rotation), 0, maxAmount),
-		checkImage(&img),
 	); err != nil {
 		return nil, err
 	}
-	if _, ok := s.t.images.Get(img.ID); ok || old.Op != nil {
-		return nil, Errorf(Conflict, "Image %s exists already, or instance %s is in another operation", img.ID, o.ID)
+	if o.What == OpShelve && old.Spec.Boot.Volume {
+		return s.shelveInVolumes(o, old, t)
+	}
+	img := o.Image
+	img.Owner, img.Status, img.Data, img.Revision = old.Project, ImageSaving, nil, 0
+	if err := checkImage(&img); err != nil {
+		return nil, err
+	}
+	if _, ok := s.t.images.Get(img.ID); ok {
+		return nil, Errorf(Conflict, "Image %s exists already", img.ID)
 	}
 	img.Revision, img.Created, img.Updated = s.t.meta.Index, s.t.meta.Time, s.t.meta.Time
 	s.putImage(&img)
 	in := old.Clone()
 	in.Op = s.newOperation(o.Operation, o.What, StepCapturing)
 	in.Op.Capture = &Capture{Image: img.ID, Backup: o.Backup, Rotation: o.Rotation}
-	if o.What == OpShelve && (in.Wanted != WantOff || in.Status.Power != PowerShutdown) {
+	if o.What == OpShelve && !in.isOff() {
 		in.Op.Step = StepStopping
 	}
 	in.Status.Task, in.Status.Note, in.Status.Progress = t.task, "", 0
 	s.began(in, t, o.By)
 	s.saveInstance(in)
 	return []string{string(in.ID), string(img.ID)}, nil
+}
+
+// isOff tells whether an instance is off, and shall be.
+func (i *Instance) isOff() bool { return i.Wanted == WantOff && i.Status.Power == PowerShutdown }
+
+// shelveInVolumes begins to put an instance away that boots from a volume: nothing has to be saved, it only has to be off.
+func (s *State) shelveInVolumes(o *BeginCapture, old *Instance, t *transition) ([]string, *Error) {
+	in := old.Clone()
+	in.Op = s.newOperation(o.Operation, OpShelve, StepStopping)
+	in.Op.Capture = &Capture{}
+	in.Status.Task, in.Status.Note, in.Status.Progress = t.task, "", 0
+	s.began(in, t, o.By)
+	if in.isOff() {
+		s.advance(in)
+	}
+	s.saveInstance(in)
+	return []string{string(in.ID)}, nil
+}
+
+// stoppedToCapture goes on with a capture whose instance is off now.
+func (s *State) stoppedToCapture(in *Instance) {
+	if in.Op.Capture.Image != "" {
+		s.step(in, StepCapturing)
+		return
+	}
+	s.endActions(in, resultSuccess, "")
+	in.Op = nil
+	s.offload(in, "")
 }
 
 // captured ends a capture whose image is there. One whose image somebody deleted meanwhile has failed.
@@ -98,9 +134,9 @@ func (s *State) rotate(in *Instance, c *Capture) {
 	}
 }
 
-// offload takes a shelved instance off its node: what it is made of is in the image.
+// offload takes a shelved instance off its node: what it is made of is in the image or, without one, in its volumes.
 func (s *State) offload(in *Instance, image ImageID) {
-	in.Mode.Shelved = image
+	in.Mode.Shelved, in.Mode.InVolumes = image, image == ""
 	through := max(in.Epoch, in.Epochs.Given)
 	s.entomb(in, in.Node, through, 0, in.Resources())
 	in.Epoch, in.Epochs.Disk = in.newEpoch(), 0
@@ -139,10 +175,6 @@ func (s *State) unshelveInstance(o *UnshelveInstance) ([]string, *Error) {
 	if err != nil {
 		return nil, err
 	}
-	img, ok := s.t.images.Get(old.Mode.Shelved)
-	if !ok || img.Data == nil {
-		return nil, Errorf(Conflict, "The image %s that instance %s was saved to is gone", old.Mode.Shelved, o.ID)
-	}
 	if err := checkText("The host", o.Host); err != nil {
 		return nil, err
 	}
@@ -153,9 +185,9 @@ func (s *State) unshelveInstance(o *UnshelveInstance) ([]string, *Error) {
 		}
 		in.Spec.Scheduling.Zone = *o.Zone
 	}
-	disk := BootImage{Part: BootDisk, Image: img.ID, Root: img.Data.Root, Format: img.Format.Disk}
-	in.Images = slices.DeleteFunc(slices.Clone(in.Images), func(b BootImage) bool { return b.Part == BootDisk })
-	in.Images = append(in.Images, disk)
+	if err := s.bootFromShelf(in); err != nil {
+		return nil, err
+	}
 	in.Wanted, in.Mode.Host = WantOn, o.Host
 	in.Generation++
 	in.Status.Task, in.Status.Fault = TaskUnshelving, nil
@@ -164,10 +196,24 @@ func (s *State) unshelveInstance(o *UnshelveInstance) ([]string, *Error) {
 	return []string{string(in.ID)}, nil
 }
 
-// unshelved forgets the image that an instance came back from.
+// bootFromShelf makes an instance boot from the image that it was saved to, if there is one.
+func (s *State) bootFromShelf(in *Instance) *Error {
+	if in.Mode.InVolumes {
+		return nil
+	}
+	img, ok := s.t.images.Get(in.Mode.Shelved)
+	if !ok || img.Data == nil {
+		return Errorf(Conflict, "The image %s that instance %s was saved to is gone", in.Mode.Shelved, in.ID)
+	}
+	in.Images = slices.DeleteFunc(slices.Clone(in.Images), func(b BootImage) bool { return b.Part == BootDisk })
+	in.Images = append(in.Images, BootImage{Part: BootDisk, Image: img.ID, Root: img.Data.Root, Format: img.Format.Disk})
+	return nil
+}
+
+// unshelved forgets what an instance came back from.
 func (s *State) unshelved(in *Instance) {
 	if i, ok := s.t.images.Get(in.Mode.Shelved); ok && !i.Protected {
 		s.dropImage(i)
 	}
-	in.Mode.Shelved = ""
+	in.Mode.Shelved, in.Mode.InVolumes = "", false
 }

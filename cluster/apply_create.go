@@ -109,7 +109,7 @@ func (s *State) strand(in *Instance) {
 		f.Details = strings.Join(in.Placement.Reasons, "\n")
 	}
 	in.Status = Status{VM: VMError, Fault: f}
-	if in.Mode.Shelved != "" { // it stays where it is, in its image
+	if in.Mode.away() { // it stays where it is, in its image or its volumes
 		in.Status.VM, in.Wanted, in.Mode.Host = VMOffloaded, WantOff, ""
 	}
 	s.endActions(in, resultError, noValidHost)

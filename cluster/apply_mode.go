@@ -143,7 +143,7 @@ func (s *State) resetInstance(o *ResetInstance) ([]string, *Error) {
 		return nil, missingInstance(o.ID)
 	case old.Wanted == WantDeleted:
 		return nil, Errorf(Conflict, "Instance %s is being deleted", o.ID)
-	case old.Node == "" && o.State == VMActive && old.Mode.Shelved == "":
+	case old.Node == "" && o.State == VMActive && !old.Mode.away():
 		return nil, Errorf(Conflict, "Instance %s is on no node", o.ID)
 	case old.Op != nil && old.Op.Step == StepMigrating:
 		return nil, Errorf(Conflict, "Instance %s is being migrated: abort that first", o.ID)

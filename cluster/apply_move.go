@@ -197,7 +197,7 @@ func (s *State) advance(in *Instance) {
 	switch op.Step {
 	case StepStopping:
 		if op.Capture != nil {
-			s.step(in, StepCapturing)
+			s.stoppedToCapture(in)
 			return
 		}
 		s.step(in, StepCopying)

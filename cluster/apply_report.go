@@ -38,7 +38,7 @@ func (s *State) report(node NodeID, r *InstanceReport) bool {
 	if v.status.VM == VMActive && c.Times.Launched == 0 {
 		c.Times.Launched = s.t.meta.Time
 	}
-	if v.status.VM == VMActive && v.result == resultSuccess && c.Mode.Shelved != "" {
+	if v.status.VM == VMActive && v.result == resultSuccess && c.Mode.away() {
 		s.unshelved(c)
 	}
 	switch {

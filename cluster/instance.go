@@ -48,7 +48,13 @@ type Mode struct {
 	Await   NodeID  `json:"await,omitempty"`   // a node that may still run it: nothing is done until its tombstone there is settled
 	Guard   uint64  `json:"guard,omitempty"`   // the epoch for which its node guards it: it may be started elsewhere when that dies
 	Error   bool    `json:"error,omitempty"`   // put in error by an administrator: no report of its node mends it
+
+	// InVolumes says that it is put away without an image: all that it is made of is in the volumes that it boots from.
+	InVolumes bool `json:"in_volumes,omitempty"`
 }
+
+// away tells whether an instance is put away, and can be brought back.
+func (m *Mode) away() bool { return m.Shelved != "" || m.InVolumes }
 
 // Rescue is what an instance boots from to be mended.
 type Rescue struct {
