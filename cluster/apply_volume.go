@@ -33,6 +33,10 @@ func (s *State) applyVolumeOp(op Op) (ids []string, refusal *Error, known bool) 
 		ids, refusal = s.deleteSnapshot(o)
 	case *CaptureVolumes:
 		ids, refusal = s.captureVolumes(o)
+	case *PutVolumeType:
+		ids, refusal = s.saveVolumeType(o)
+	case *DeleteVolumeType:
+		ids, refusal = s.deleteVolumeType(o)
 	case *TendVolumes:
 		ids, refusal = s.tendVolumes(o)
 	case *ReportVolumes:
@@ -74,8 +78,12 @@ func (s *State) makeVolume(asked *Volume) (*Volume, *Error) {
 	if err := s.checkVolumeQuota(v.Project, 1, v.SizeGiB); err != nil {
 		return nil, err
 	}
-	t, _ := VolumeTypeNamed(v.Type)
-	v.Traits.Encrypted, v.Traits.Multiattach = t.Encrypted, t.Multiattach || v.Traits.Multiattach
+	t, _ := s.t.volumeType(v.Type)
+	if why := t.Trouble(); why != "" {
+		return nil, Errorf(Invalid, "%s", why)
+	}
+	v.Traits.Encrypted, v.Traits.Multiattach = t.Encrypted(), t.Multiattach() || v.Traits.Multiattach
+	v.Traits.Shared = t.Shared()
 	v.Traits.ReadOnly, v.Traits.ModeSaid = false, false
 	v.Generation, v.Revision = 1, s.t.meta.Index
 	v.Attachments, v.Upload, v.Fault, v.Times = nil, nil, "", VolumeTimes{Created: s.t.meta.Time}
@@ -87,12 +95,12 @@ func (s *State) makeVolume(asked *Volume) (*Volume, *Error) {
 }
 
 func (s *State) checkVolume(v *Volume) *Error {
-	t, ok := VolumeTypeNamed(v.Type)
+	t, ok := s.t.volumeType(v.Type)
 	if !ok {
 		return Errorf(NotFound, "Volume type with name %.64s could not be found.", v.Type)
 	}
-	v.Type = t.Name
-	if t.Encrypted != (len(v.Secret) > 0) {
+	v.Type = t.reference()
+	if t.Encrypted() != (len(v.Secret) > 0) {
 		return Errorf(Invalid, "A volume has a passphrase if, and only if, its type is encrypted")
 	}
 	if len(v.Secret) > maxText {
@@ -276,6 +284,11 @@ func (s *State) updateVolume(o *UpdateVolume) ([]string, *Error) {
 	}
 	if o.ImageMetadata != nil {
 		v.ImageMetadata = maps.Clone(*o.ImageMetadata)
+	}
+	if o.Type != "" {
+		if err := s.retype(v, o.Type); err != nil {
+			return nil, err
+		}
 	}
 	if o.Status != "" {
 		if err := s.resetVolume(v, o.Status); err != nil {

@@ -35,7 +35,7 @@ func (s *State) createSnapshot(o *CreateVolumeSnapshot) ([]string, *Error) {
 	n.Revision, n.Generation, n.Times = s.t.meta.Index, 1, VolumeTimes{Created: s.t.meta.Time}
 	n.SizeGiB, n.Type, n.Secret, n.Bootable = v.SizeGiB, v.Type, v.Secret, v.Traits.Bootable
 	n.ImageMeta = maps.Clone(v.ImageMetadata)
-	n.File.Node, n.File.Format, n.Source, n.Fault, n.File.Remove = "", "", nil, "", false
+	n.File, n.Source, n.Fault = SnapshotFile{Shared: v.Shared()}, nil, ""
 	n.Status = SnapshotAvailable
 	if v.File.SizeGiB == 0 {
 		n.Source = v.Source

@@ -112,6 +112,8 @@ const (
 	KindReportVolumes        Kind = 111
 	KindCaptureVolumes       Kind = 112
 	KindTendVolumes          Kind = 113
+	KindPutVolumeType        Kind = 114
+	KindDeleteVolumeType     Kind = 115
 
 	// Consoles: 130 to 139.
 	KindAddConsoleToken Kind = 130

@@ -86,6 +86,8 @@ var newOp = [...]func() Op{
 	KindReportVolumes:        func() Op { return new(ReportVolumes) },
 	KindCaptureVolumes:       func() Op { return new(CaptureVolumes) },
 	KindTendVolumes:          func() Op { return new(TendVolumes) },
+	KindPutVolumeType:        func() Op { return new(PutVolumeType) },
+	KindDeleteVolumeType:     func() Op { return new(DeleteVolumeType) },
 
 	KindBeginTerm:   func() Op { return new(BeginTerm) },
 	KindLoseNode:    func() Op { return new(LoseNode) },

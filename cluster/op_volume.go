@@ -18,6 +18,7 @@ type UpdateVolume struct {
 	Bootable      *bool              `json:"bootable,omitempty"`
 	ReadOnly      *bool              `json:"read_only,omitempty"` // only while nothing has it attached
 	Status        VolumeStatus       `json:"status,omitempty"`    // "": stays
+	Type          string             `json:"type,omitempty"`      // another one of the same kind; "": stays
 	From          []VolumeStatus     `json:"from,omitempty"`      // Invalid when the status is none of these; empty: whatever it is
 }
 

@@ -57,6 +57,7 @@ var sections = [...]section{
 		func(s *State, q *QuotaClass) { s.t.quotaClasses.Set(q.Name, q) }),
 	table(35, func(t *tables) *btree.Map[VolumeID, *Volume] { return &t.volumes }, (*State).putVolume),
 	table(36, func(t *tables) *btree.Map[SnapshotID, *VolumeSnapshot] { return &t.snapshots }, (*State).putSnapshot),
+	table(37, func(t *tables) *btree.Map[string, *VolumeType] { return &t.volumeTypes }, (*State).putVolumeType),
 	table(40, func(t *tables) *btree.Map[string, *ConsoleToken] { return &t.consoleTokens }, (*State).putConsoleToken),
 	single(50, func(t *tables) *Settings { return t.settings }, func(s *State, x *Settings) { s.t.settings = x }),
 }

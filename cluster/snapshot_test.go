@@ -27,6 +27,7 @@ func busyTown(t testing.TB) *town {
 	w.active("a")
 	w.do(someConsole("a", "1"))
 	w.do(&PutSettings{Settings: Settings{Lease: DefaultLease()}})
+	w.do(volumeType("t1", "gold", map[string]string{SpecBackend: BackendShared}))
 	w.do(someVolume("disk"))
 	w.do(someVolume("spare"))
 	w.do(attach("disk", "a"))

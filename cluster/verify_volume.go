@@ -57,4 +57,5 @@ func (c *verifier) volumeIndexes(t, again *tables) {
 	sameTable(c, "snapshots of projects", &t.snapshotsIn, &again.snapshotsIn)
 	sameTable(c, "snapshots on nodes", &t.snapshotsOn, &again.snapshotsOn)
 	sameTable(c, "snapshots of volumes", &t.snapshotsOf, &again.snapshotsOf)
+	sameTable(c, "volume types by name", &t.typeByName, &again.typeByName)
 }

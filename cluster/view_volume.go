@@ -92,6 +92,9 @@ func (v *View) NewVolumeNeeds(volumes []NewVolume) VolumeNeeds {
 			continue
 		}
 		made := *nv.New
+		if t, ok := v.t.volumeType(made.Type); ok {
+			made.Traits.Shared = t.Shared()
+		}
 		if v.t.resolveSource(&made) == nil {
 			n.add(&made)
 		}

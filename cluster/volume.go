@@ -24,7 +24,7 @@ type Volume struct {
 	Name          string            `json:"name,omitempty"`
 	Description   string            `json:"description,omitempty"`
 	SizeGiB       int64             `json:"size_gib"` // that it shall have
-	Type          string            `json:"type"`     // name of a VolumeType
+	Type          string            `json:"type"`     // name of a VolumeType that is built in, or ID of another
 	Status        VolumeStatus      `json:"status"`
 	File          VolumeFile        `json:"file"`
 	Traits        VolumeTraits      `json:"traits"`
@@ -54,6 +54,7 @@ type VolumeTraits struct {
 	ModeSaid    bool   `json:"mode_said,omitempty"`   // somebody said whether it is read-only
 	Multiattach bool   `json:"multiattach,omitempty"` // several instances may have it at once
 	Encrypted   bool   `json:"encrypted,omitempty"`
+	Shared      bool   `json:"shared,omitempty"` // in the directory that nodes share
 }
 
 // VolumeSource is what a volume begins as. Root, when set, is the image's blob whose bytes it gets, also when the
@@ -128,7 +129,7 @@ const (
 )
 
 // Shared tells whether the volume's file is in the directory that nodes share.
-func (v *Volume) Shared() bool { return sharedType(v.Type) }
+func (v *Volume) Shared() bool { return v.Traits.Shared || sharedType(v.Type) }
 
 // AttachmentTo finds the attachment to an instance.
 func (v *Volume) AttachmentTo(id InstanceID) (*Attachment, bool) {
@@ -208,10 +209,11 @@ type SnapshotFile struct {
 	Node   NodeID `json:"node,omitempty"`   // that has or tends the file; "": there is none
 	Format string `json:"format,omitempty"` // of the file: raw or qcow2; "": it is not made yet
 	Remove bool   `json:"remove,omitempty"` // as VolumeFile.Remove
+	Shared bool   `json:"shared,omitempty"` // in the directory that nodes share
 }
 
 // Shared tells whether the snapshot's file is in the directory that nodes share.
-func (n *VolumeSnapshot) Shared() bool { return sharedType(n.Type) }
+func (n *VolumeSnapshot) Shared() bool { return n.File.Shared || sharedType(n.Type) }
 
 // Clone returns a copy that may be changed, as Volume.Clone does.
 func (n *VolumeSnapshot) Clone() *VolumeSnapshot {

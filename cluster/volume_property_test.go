@@ -7,7 +7,7 @@ func drawVolumeOp(t *rapid.T, v *View) Op {
 	id := pick(t, "volume", "v1", "v2", "v3", "v4")
 	instance := pick(t, "instance", InstanceID("a"), "b", "c", "d")
 	snapshot := pick(t, "snapshot", SnapshotID("s1"), "s2")
-	switch rapid.IntRange(0, 12).Draw(t, "volume op") {
+	switch rapid.IntRange(0, 13).Draw(t, "volume op") {
 	case 0, 1:
 		return drawNewVolume(t, id)
 	case 2:
@@ -34,12 +34,15 @@ func drawVolumeOp(t *rapid.T, v *View) Op {
 		return &TendVolumes{From: pick(t, "from", first, "n2"), To: pick(t, "to", first, "n2", "n3"), Volumes: []VolumeID{VolumeID(id), "v1"},
 			Snapshots: []SnapshotID{snapshot}}
 	}
+	if rapid.Bool().Draw(t, "about types") {
+		return drawTypeOp(t, v)
+	}
 	return drawVolumeReport(t, v)
 }
 
 func drawNewVolume(t *rapid.T, id string) *CreateVolume {
 	o := someVolume(id)
-	o.Volume.Type = pick(t, "type", DefaultVolumeType, "local-multiattach", "shared")
+	o.Volume.Type = pick(t, "type", DefaultVolumeType, "local-multiattach", "shared", "t1")
 	o.Volume.SizeGiB = rapid.Int64Range(1, 40).Draw(t, "size")
 	switch rapid.IntRange(0, 3).Draw(t, "source") {
 	case 0:
@@ -86,16 +89,16 @@ func volumeRoom(t *rapid.T, after *View, room map[NodeID]Resources) {
 	for v := range after.Volumes() {
 		volumes++
 		gib += v.SizeGiB
-		if len(v.Attachments) > 1 && v.Type != "local-multiattach" {
+		if len(v.Attachments) > 1 && !v.Traits.Multiattach {
 			t.Fatalf("volume %s has %d attachments", v.ID, len(v.Attachments))
 		}
-		if v.File.Node != "" && v.Type != "shared" {
+		if v.File.Node != "" && !v.Shared() {
 			room[v.File.Node] = room[v.File.Node].Add(Resources{DiskGiB: v.SizeGiB})
 		}
 	}
 	for s := range after.SnapshotsIn("") {
 		gib += s.SizeGiB
-		if s.File.Node != "" && s.Type != "shared" {
+		if s.File.Node != "" && !s.Shared() {
 			room[s.File.Node] = room[s.File.Node].Add(Resources{DiskGiB: s.SizeGiB})
 		}
 	}
@@ -114,4 +117,22 @@ func drawNewVolumes(t *rapid.T, id string) []NewVolume {
 		return []NewVolume{{New: &drawNewVolume(t, pick(t, "new volume", "v3", "v4")).Volume, Attachment: a}}
 	}
 	return nil
+}
+
+// drawTypeOp makes, changes and removes a volume type, and gives it to a volume.
+func drawTypeOp(t *rapid.T, v *View) Op {
+	if rapid.Bool().Draw(t, "retype") {
+		return &UpdateVolume{ID: pick(t, "volume", VolumeID("v1"), "v2"), Type: pick(t, "type", DefaultVolumeType, "local-multiattach", "shared", "t1")}
+	}
+	if rapid.IntRange(0, 3).Draw(t, "type goes") == 0 {
+		return &DeleteVolumeType{ID: "t1"}
+	}
+	o := &PutVolumeType{Type: VolumeType{ID: "t1", Name: pick(t, "name", "gold", "silver"), Specs: map[string]string{}}}
+	if old, ok := v.VolumeType("t1"); ok {
+		o.Type.Revision = old.Revision
+	}
+	if rapid.Bool().Draw(t, "shared") {
+		o.Type.Specs[SpecBackend] = BackendShared
+	}
+	return o
 }

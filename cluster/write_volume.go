@@ -17,6 +17,8 @@ type volumeTables struct {
 	snapshotsIn btree.Map[string, SnapshotID] // as volumesIn
 	snapshotsOn btree.Map[string, SnapshotID] // node, ID
 	snapshotsOf btree.Map[string, SnapshotID] // volume, ID
+	volumeTypes btree.Map[string, *VolumeType]
+	typeByName  btree.Map[string, string] // to the ID
 }
 
 func (c *volumeTables) share(t *volumeTables) {
@@ -29,6 +31,8 @@ func (c *volumeTables) share(t *volumeTables) {
 	c.snapshotsIn = *t.snapshotsIn.Copy()
 	c.snapshotsOn = *t.snapshotsOn.Copy()
 	c.snapshotsOf = *t.snapshotsOf.Copy()
+	c.volumeTypes = *t.volumeTypes.Copy()
+	c.typeByName = *t.typeByName.Copy()
 }
 
 // bornKey sorts what a project has newest first, then by ID downwards, as projectKey does instances.

@@ -172,7 +172,7 @@ func (o *order) checkDevice(d *blockDevice) error {
 		return wrongDevice("Mapping %s to local is not supported.", d.Source)
 	}
 	if d.Type != "" {
-		if _, ok := cluster.VolumeTypeNamed(d.Type); !ok {
+		if t, ok := o.view.VolumeType(d.Type); !ok || !o.caller.Admin() && !t.OpenTo(o.caller.ProjectID()) {
 			return bad("The volume type %s could not be found.", d.Type)
 		}
 	}
@@ -278,7 +278,7 @@ func (o *order) newVolume(d *blockDevice, server string) *cluster.Volume {
 			v.Secret = n.Secret
 		}
 	}
-	if t, ok := cluster.VolumeTypeNamed(v.Type); ok && t.Encrypted && v.Secret == nil {
+	if t, ok := o.view.VolumeType(v.Type); ok && t.Encrypted() && v.Secret == nil {
 		v.Secret = []byte(randomText(passphraseLength, passwordChars))
 	}
 	return v

@@ -32,7 +32,7 @@ var actions = map[string]action{
 	"os-attach":                (*call).attach,
 	"os-detach":                (*call).detach,
 	"os-force_detach":          (*call).forceDetach,
-	"os-retype":                refused("another type for a volume that is there"),
+	"os-retype":                (*call).retype,
 	"os-migrate_volume":        refused("migrating a volume"),
 	"revert":                   refused("reverting a volume to its snapshot"),
 	"os-reimage":               refused("another image for a volume that is there"),
@@ -281,4 +281,23 @@ func (c *call) unsetImageMetadata(v *cluster.Volume, raw json.RawMessage) error 
 
 func (c *call) showImageMetadata(v *cluster.Volume, _ json.RawMessage) error {
 	return c.reply(http.StatusOK, map[string]any{"metadata": orObject(v.ImageMetadata)})
+}
+
+// retype gives a volume another type of the same kind; its bytes stay where and as they are.
+func (c *call) retype(v *cluster.Volume, raw json.RawMessage) error {
+	body, err := read[struct {
+		Type string `json:"new_type"`
+	}](raw, schema.Loose(map[string]*schema.Schema{"new_type": schema.Text(1, maxText),
+		"migration_policy": schema.OneOf("on-demand", "never", nil)}, "new_type"))
+	if err != nil {
+		return err
+	}
+	t, ok := c.typeNamed(body.Type)
+	if !ok {
+		return cluster.Errorf(cluster.NotFound, "Volume type with name %s could not be found.", clip(body.Type))
+	}
+	if _, err := c.change(&cluster.UpdateVolume{ID: v.ID, Type: t.ID}); err != nil {
+		return err
+	}
+	return c.done(http.StatusAccepted)
 }

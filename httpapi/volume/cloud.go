@@ -11,9 +11,8 @@ import (
 func (c *call) listZones() error {
 	open := map[string]bool{defaultZone: false}
 	for n := range c.view.Nodes() {
-		if n.Zone != "" {
-			open[n.Zone] = open[n.Zone] || !n.Service.Disabled
-		}
+		zone := c.view.ZoneOf(n)
+		open[zone] = open[zone] || !n.Service.Disabled
 	}
 	if len(open) > 1 && !open[defaultZone] {
 		delete(open, defaultZone)
@@ -65,7 +64,7 @@ func (c *call) serviceOf(n *cluster.Node, host string) map[string]any {
 		status = "disabled"
 	}
 	return map[string]any{
-		"binary": "cinder-volume", "host": host, "zone": n.Zone, "status": status, "state": state, "updated_at": stamp(n.Updated),
+		"binary": "cinder-volume", "host": host, "zone": c.view.ZoneOf(n), "status": status, "state": state, "updated_at": stamp(n.Updated),
 		"disabled_reason": orNull(n.Service.Reason), "replication_status": "disabled", "active_backend_id": nil, "frozen": false,
 	}
 }

@@ -169,7 +169,7 @@ func (c *call) volumeItems(detailed bool) []item {
 		}
 		values := map[string]string{
 			"id": string(v.ID), "name": v.Name, "status": string(v.Status), "size": strconv.FormatInt(v.SizeGiB, 10),
-			"bootable": strconv.FormatBool(v.Traits.Bootable), "availability_zone": zoneOf(c.view, v), "volume_type": v.Type,
+			"bootable": strconv.FormatBool(v.Traits.Bootable), "availability_zone": zoneOf(c.view, v), "volume_type": c.view.VolumeTypeName(v.Type),
 			"updated_at": rest.Micros(v.Times.Updated), "user_id": string(v.User), "host": c.hostOf(v), "description": v.Description,
 			"multiattach": strconv.FormatBool(v.Traits.Multiattach), "display_name": v.Name,
 		}

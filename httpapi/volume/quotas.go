@@ -15,12 +15,12 @@ type quota struct {
 	fixed int64
 }
 
-func quotas() []quota {
+func quotas(view *cluster.View) []quota {
 	all := []quota{
 		{"volumes", cluster.QuotaVolumes, 0}, {"per_volume_gigabytes", "", cluster.Unlimited}, {"snapshots", cluster.QuotaSnapshots, 0},
 		{"gigabytes", cluster.QuotaGigabytes, 0}, {"backups", "", 0}, {"backup_gigabytes", "", 0}, {"groups", "", 0},
 	}
-	for _, t := range cluster.VolumeTypes {
+	for _, t := range view.VolumeTypes() {
 		for _, what := range []string{"volumes_", "gigabytes_", "snapshots_"} {
 			all = append(all, quota{what + t.Name, "", cluster.Unlimited})
 		}
@@ -59,7 +59,7 @@ func (c *call) quotaProject() (cluster.ProjectID, error) {
 
 func (c *call) quotaSet(id string, of func(*quota) any) error {
 	set := map[string]any{}
-	for _, q := range quotas() {
+	for _, q := range quotas(c.view) {
 		set[q.name] = of(&q)
 	}
 	if id != "" {
@@ -99,7 +99,7 @@ func (c *call) showDefaultQuotas() error {
 
 func (c *call) showQuotaClass() error {
 	set := map[string]any{"id": c.param("class")}
-	for _, q := range quotas() {
+	for _, q := range quotas(c.view) {
 		set[q.name] = q.standard()
 	}
 	return c.reply(http.StatusOK, map[string]any{"quota_class_set": set})
@@ -125,7 +125,7 @@ func (c *call) updateQuotas() error {
 			next.Revision = old.Revision
 			maps.Copy(next.Limits, old.Limits)
 		}
-		return &cluster.PutQuota{Quota: next}, setLimits(next.Limits, body.Set)
+		return &cluster.PutQuota{Quota: next}, c.setLimits(next.Limits, body.Set)
 	})
 	if err != nil {
 		return err
@@ -134,9 +134,9 @@ func (c *call) updateQuotas() error {
 }
 
 // setLimits takes over what a request says. Limits of what there is none of may only stay as they are.
-func setLimits(into map[cluster.QuotaName]int64, asked map[string]flexInt) error {
+func (c *call) setLimits(into map[cluster.QuotaName]int64, asked map[string]flexInt) error {
 	known := map[string]quota{}
-	for _, q := range quotas() {
+	for _, q := range quotas(c.view) {
 		known[q.name] = q
 	}
 	for name, n := range asked {
@@ -164,7 +164,7 @@ func (c *call) deleteQuotas() error {
 			return nil, nil
 		}
 		next := cluster.Quota{Project: p, Revision: old.Revision, Limits: maps.Clone(old.Limits)}
-		for _, q := range quotas() {
+		for _, q := range quotas(c.view) {
 			delete(next.Limits, q.of)
 		}
 		return &cluster.PutQuota{Quota: next}, nil

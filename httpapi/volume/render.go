@@ -9,8 +9,8 @@ import (
 
 // zoneOf is the zone that a volume is shown in: that of its node, or the one that was asked for.
 func zoneOf(view *cluster.View, v *cluster.Volume) string {
-	if n, ok := view.Node(v.File.Node); ok && !v.Shared() && n.Zone != "" {
-		return n.Zone
+	if n, ok := view.Node(v.File.Node); ok && !v.Shared() {
+		return view.ZoneOf(n)
 	}
 	return cmp.Or(v.Traits.Zone, defaultZone)
 }
@@ -23,7 +23,7 @@ func (c *call) render(v *cluster.Volume, detailed bool) map[string]any {
 	out := map[string]any{
 		"id": v.ID, "status": v.Status, "size": v.SizeGiB, "availability_zone": zoneOf(c.view, v),
 		"created_at": stamp(v.Times.Created), "updated_at": stamp(v.Times.Updated),
-		"name": orNull(v.Name), "description": orNull(v.Description), "volume_type": v.Type,
+		"name": orNull(v.Name), "description": orNull(v.Description), "volume_type": c.view.VolumeTypeName(v.Type),
 		"snapshot_id": nil, "source_volid": nil, "metadata": orObject(v.Metadata), "links": c.links(path), "user_id": v.User,
 		"bootable": strconv.FormatBool(v.Traits.Bootable), "encrypted": v.Traits.Encrypted, "replication_status": nil,
 		"consistencygroup_id": nil, "multiattach": v.Traits.Multiattach, "attachments": c.attachments(v), "migration_status": nil,
@@ -64,13 +64,16 @@ func (c *call) versioned(v *cluster.Volume, out map[string]any) {
 			out[key] = value
 		}
 	}
-	t, _ := cluster.VolumeTypeNamed(v.Type)
+	typeID := v.Type
+	if t, ok := c.view.VolumeType(v.Type); ok {
+		typeID = t.ID
+	}
 	add(13, "group_id", nil)
 	add(21, "provider_id", nil)
 	add(48, "shared_targets", false)
 	add(48, "service_uuid", nil)
 	add(61, "cluster_name", nil)
-	add(63, "volume_type_id", t.ID)
+	add(63, "volume_type_id", typeID)
 	if v.Traits.Encrypted {
 		add(64, "encryption_key_id", v.ID)
 	}
@@ -124,7 +127,7 @@ func orNull(s string) *string {
 
 func (c *call) hasZone(name string) bool {
 	for n := range c.view.Nodes() {
-		if n.Zone == name {
+		if c.view.ZoneOf(n) == name {
 			return true
 		}
 	}

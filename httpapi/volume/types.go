@@ -1,47 +1,85 @@
 package volume
 
 import (
+	"cmp"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/httpapi/schema"
 )
+
+// sees tells whether the caller may know of a type.
+func (c *call) sees(t *cluster.VolumeType) bool {
+	return c.caller.Admin() || t.OpenTo(c.caller.ProjectID())
+}
+
+// typeNamed finds a type that the caller may use.
+func (c *call) typeNamed(name string) (*cluster.VolumeType, bool) {
+	t, ok := c.view.VolumeType(name)
+	return t, ok && c.sees(t)
+}
 
 // typeBody shows a type.
 func (c *call) typeBody(name string) any {
-	t, ok := cluster.VolumeTypeNamed(name)
+	t, ok := c.view.VolumeType(name)
 	if !ok {
 		return nil
 	}
 	return renderType(t)
 }
 
+const isPublic = "os-volume-type-access:is_public"
+
 func renderType(t *cluster.VolumeType) map[string]any {
 	return map[string]any{
-		"id": t.ID, "name": t.Name, "is_public": true, "description": t.Description, "extra_specs": extraSpecs(t), "qos_specs_id": nil,
-		"os-volume-type-access:is_public": true,
+		"id": t.ID, "name": t.Name, "is_public": !t.Private, "description": orNull(t.Description), "extra_specs": orObject(t.Specs),
+		"qos_specs_id": nil, isPublic: !t.Private,
 	}
 }
 
-// extraSpecs say in Cinder's words what a type is.
-func extraSpecs(t *cluster.VolumeType) map[string]string {
-	specs := map[string]string{}
-	if t.Multiattach {
-		specs["multiattach"] = "<is> True"
+// without leaves out members that a reply of Cinder's does not have.
+func without(body map[string]any, names ...string) map[string]any {
+	for _, n := range names {
+		delete(body, n)
 	}
-	return specs
+	return body
 }
 
 func (c *call) listTypes() error {
-	all := make([]any, len(cluster.VolumeTypes))
-	for i := range cluster.VolumeTypes {
-		all[i] = renderType(&cluster.VolumeTypes[i])
+	q := c.r.URL.Query()
+	public, said := schema.Truth(q.Get("is_public"))
+	all := []any{}
+	for _, t := range c.sortedTypes() {
+		fits := c.sees(t) && hasAll(t.Specs, cmp.Or(q.Get("extra_specs"), "{}"))
+		if c.caller.Admin() && !strings.EqualFold(q.Get("is_public"), "none") { // to others, there is what they may use
+			fits = fits && t.Private != (public || !said)
+		}
+		if fits {
+			all = append(all, renderType(t))
+		}
 	}
 	return c.reply(http.StatusOK, map[string]any{"volume_types": all})
 }
 
-func (c *call) findType() (*cluster.VolumeType, error) {
-	t, ok := cluster.VolumeTypeNamed(c.param("id"))
-	if !ok {
+// sortedTypes are the types that are built in, and then the others, the newest first.
+func (c *call) sortedTypes() []*cluster.VolumeType {
+	all := c.view.VolumeTypes()
+	slices.SortStableFunc(all, func(a, b *cluster.VolumeType) int {
+		if a.BuiltIn() || b.BuiltIn() {
+			return 0 // they come first already
+		}
+		return cmp.Compare(b.Created, a.Created)
+	})
+	return all
+}
+
+func (c *call) findType() (*cluster.VolumeType, error) { return c.typeIn(c.view) }
+
+func (c *call) typeIn(view *cluster.View) (*cluster.VolumeType, error) {
+	t, ok := view.VolumeType(c.param("id"))
+	if !ok || !c.sees(t) {
 		return nil, missing("Volume type", c.param("id"))
 	}
 	return t, nil
@@ -49,8 +87,7 @@ func (c *call) findType() (*cluster.VolumeType, error) {
 
 func (c *call) showType() error {
 	if c.param("id") == "default" {
-		t, _ := cluster.VolumeTypeNamed(cluster.DefaultVolumeType)
-		return c.reply(http.StatusOK, map[string]any{"volume_type": renderType(t)})
+		return c.reply(http.StatusOK, map[string]any{"volume_type": c.typeBody(cluster.DefaultVolumeType)})
 	}
 	t, err := c.findType()
 	if err != nil {
@@ -64,7 +101,7 @@ func (c *call) showSpecs() error {
 	if err != nil {
 		return err
 	}
-	return c.reply(http.StatusOK, map[string]any{"extra_specs": extraSpecs(t)})
+	return c.reply(http.StatusOK, map[string]any{"extra_specs": orObject(t.Specs)})
 }
 
 func (c *call) showSpec() error {
@@ -73,26 +110,15 @@ func (c *call) showSpec() error {
 		return err
 	}
 	key := c.param("key")
-	value, ok := extraSpecs(t)[key]
+	value, ok := t.Specs[key]
 	if !ok {
-		return cluster.Errorf(cluster.NotFound, "Volume Type %s has no extra spec with key %s.", t.ID, clip(key))
+		return noSpec(t, key)
 	}
 	return c.reply(http.StatusOK, map[string]string{key: value})
 }
 
-// showTypeEncryption says how volumes of a type are encrypted; {} when they are not.
-func (c *call) showTypeEncryption() error {
-	t, err := c.findType()
-	if err != nil {
-		return err
-	}
-	if !t.Encrypted {
-		return c.reply(http.StatusOK, map[string]any{})
-	}
-	return c.reply(http.StatusOK, map[string]any{
-		"volume_type_id": t.ID, "encryption_id": t.ID, "provider": "luks", "control_location": "front-end", "cipher": "aes-xts-plain64", "key_size": 256,
-		"deleted": false, "deleted_at": nil, "created_at": nil, "updated_at": nil,
-	})
+func noSpec(t *cluster.VolumeType, key string) error {
+	return cluster.Errorf(cluster.NotFound, "Volume Type %s has no extra spec with key %s.", t.ID, clip(key))
 }
 
 // showEncryption says how one volume is encrypted, and never with what.
@@ -103,15 +129,8 @@ func (c *call) showEncryption() error {
 	}
 	out := map[string]any{"encryption_key_id": nil}
 	if v.Traits.Encrypted {
-		out = map[string]any{"encryption_key_id": v.ID, "provider": "luks", "control_location": "front-end", "cipher": "aes-xts-plain64", "key_size": 256}
+		out = map[string]any{"encryption_key_id": v.ID, "provider": cluster.LUKSProvider, "control_location": cluster.FrontEnd,
+			"cipher": cluster.LUKSCipher, "key_size": cluster.LUKSKeyBits}
 	}
 	return c.reply(http.StatusOK, out)
-}
-
-// fixedTypes refuses to change what follows from what nodes can do.
-func fixedTypes(c *call) error {
-	if err := c.admin("volume_extension:types_manage"); err != nil {
-		return err
-	}
-	return unsupported("volume types are built in and cannot be made or changed")
 }

@@ -324,7 +324,7 @@ func TestBadInput_IsRefused(t *testing.T) {
 		{"POST /volumes", `{"volume": {"size": 1, "availability_zone": "mars"}}`, 400}, {"POST /volumes", `{"volume": {"size": 1, "metadata": {"a": 1}}}`, 400},
 		{"POST /volumes", `{"volume": {"size": 1, "source_volid": "ID", "imageRef": "ID"}}`, 400}, {"POST /volumes", `{"volume": {"size": 20000}}`, 400},
 		{"PUT /volumes/ID", `{"volume": {}}`, 400}, {"POST /volumes/ID/action", `{}`, 400}, {"POST /volumes/ID/action", `{"os-nothing": {}}`, 400},
-		{"POST /volumes/ID/action", `{"os-extend": {"new_size": 1}}`, 400}, {"POST /volumes/ID/action", `{"os-retype": {}}`, 501},
+		{"POST /volumes/ID/action", `{"os-extend": {"new_size": 1}}`, 400}, {"POST /volumes/ID/action", `{"os-retype": {}}`, 400},
 		{"POST /volumes/ID/action", `{"os-reset_status": {"status": "error"}}`, 403}, {"POST /volumes/ID/action", `{"os-force_delete": {}}`, 403},
 		{"POST /volumes/ID/action", `{"os-detach": {"attachment_id": "x"}}`, 400}, {"POST /volumes/ID/action", `{"os-attach": {"instance_uuid": "x"}}`, 400},
 		{"POST /volumes/ID/action", `{"os-volume_upload_image": {"image_name": "x", "disk_format": "vmdk"}}`, 400},

@@ -103,17 +103,17 @@ func (c *call) ordered(body *createBody) (*cluster.Volume, error) {
 	if v.SizeGiB == 0 {
 		return nil, bad("Invalid input for field/attribute volume. Value: {}. 'size' is a required property")
 	}
-	return v, Typed(v, cmp.Or(orEmpty(w.Type), standard, cluster.DefaultVolumeType))
+	return v, c.typed(v, cmp.Or(orEmpty(w.Type), standard, cluster.DefaultVolumeType))
 }
 
-// Typed gives a new volume its type and what follows from it. Code NotFound when there is no such type.
-func Typed(v *cluster.Volume, name string) error {
-	t, ok := cluster.VolumeTypeNamed(name)
+// typed gives a new volume its type and what follows from it. Code NotFound when there is none that the caller may use.
+func (c *call) typed(v *cluster.Volume, name string) error {
+	t, ok := c.typeNamed(name)
 	if !ok {
 		return cluster.Errorf(cluster.NotFound, "Volume type with name %s could not be found.", clip(name))
 	}
-	v.Type = t.Name
-	if t.Encrypted && len(v.Secret) == 0 {
+	v.Type = t.ID
+	if t.Encrypted() && len(v.Secret) == 0 {
 		v.Secret = newPassphrase()
 	}
 	return nil
