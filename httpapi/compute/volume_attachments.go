@@ -205,12 +205,25 @@ func (c *call) updateAttachment() error {
 		if err := c.allow("os-volumes-attachments:swap", admin); err != nil {
 			return err
 		}
-		if err := c.allowedIn(in, "swap_volume", []cluster.VMState{cluster.VMActive, cluster.VMPaused, cluster.VMResized}); err != nil {
-			return err
-		}
-		return unsupported("putting another volume in the place of one that a server has")
+		return c.refuseSwap(in, v, body.Want.Volume)
 	}
 	return c.accept(&cluster.UpdateAttachment{Volume: v.ID, Instance: in.ID, DeleteOnTermination: bool(*body.Want.Delete)})
+}
+
+// refuseSwap says why one volume is not put in another's place: for one of Nova's reasons, else because we cannot.
+func (c *call) refuseSwap(in *cluster.Instance, v *cluster.Volume, with string) error {
+	if err := c.allowedIn(in, "swap_volume", []cluster.VMState{cluster.VMActive, cluster.VMPaused, cluster.VMResized}); err != nil {
+		return err
+	}
+	id, _ := rest.CanonicalUUID(with)
+	other, ok := c.view.Volume(cluster.VolumeID(id))
+	switch {
+	case !ok || !c.caller.Sees(other.Project):
+		return bad("Volume %s could not be found.", with)
+	case len(v.Attachments) > 1 && !v.Traits.ReadOnly:
+		return bad("Swapping multi-attach volumes with more than one read/write attachment is not supported.")
+	}
+	return unsupported("putting another volume in the place of one that a server has")
 }
 
 // writeVolumes lists a server's volumes in its own record.

@@ -67,6 +67,25 @@ func TestVolumes_AreAttachedAndDetached(t *testing.T) {
 	}
 }
 
+// Another volume is not put in the place of one that a server has. The reasons that Nova has, too, come first.
+func TestVolumes_AreNotSwapped(t *testing.T) {
+	l := newLab(t)
+	id, second := l.server("demo", "s", nil), l.server("demo", "t", nil)
+	v, other := l.volume("demo", "local-multiattach", nil), l.volume("demo", "local", nil)
+	swap := func(token string, with any) *answer {
+		return l.do(token, "", "PUT", "/servers/"+string(id)+"/os-volume_attachments/"+string(v), object{"volumeAttachment": object{"volumeId": with}})
+	}
+	l.do("demo", "2.60", "POST", "/servers/"+string(id)+"/os-volume_attachments", object{"volumeAttachment": object{"volumeId": v}}).want(200)
+	swap("demo", other).fails(403, "os-volumes-attachments:swap")
+	swap("admin", nobody).fails(400, "could not be found")
+	swap("admin", other).fails(501, "not supported")
+	l.do("demo", "2.60", "POST", "/servers/"+string(second)+"/os-volume_attachments", object{"volumeAttachment": object{"volumeId": v}}).want(200)
+	swap("admin", other).fails(400, "more than one read/write attachment")
+	l.act("admin", "", id, object{"suspend": nil}).want(202)
+	l.obey(id)
+	swap("admin", other).fails(409, "Cannot 'swap_volume' instance "+string(id)+" while it is in vm_state suspended")
+}
+
 // What cannot be attached is refused, in Nova's words.
 func TestVolumes_BadAttachmentsAreRefused(t *testing.T) {
 	l := newLab(t)
