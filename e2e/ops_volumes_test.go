@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +28,7 @@ func TestOperations_Volumes(t *testing.T) {
 	s.run("it boots from a volume that there is", func(s *stage) { l = s.fromVolume() })
 	s.run("it is saved, and others go on from there", func(s *stage) { l.on(s).saveVolumes() })
 	s.run("the newest of its backups is kept", func(s *stage) { l.on(s).backupVolumes() })
+	s.run("it is shelved and brought back", func(s *stage) { l.on(s).shelveVolumes() })
 	s.run("its volume outlives it, and boots the next one", func(s *stage) { l.on(s).outlived() })
 	s.run("another boots from an image in a new shared volume", func(s *stage) { m = s.fromImage() })
 	s.run("an encrypted volume comes, and hides what is on it", func(s *stage) { m.on(s).encrypted(shared) })
@@ -166,6 +168,23 @@ func (l *life) backupVolumes() {
 		return nil
 	})
 	l.goesOn(before)
+}
+
+// Put away, the server is on no node, and its volume is still its own. Brought back it finds all on it.
+func (l *life) shelveVolumes() {
+	before, volumes := l.told(), l.volumesOf(l.ID)
+	l.acts("shelve", nil)
+	l.become("SHELVED_OFFLOADED")
+	if all, err := l.Lab.QEMUs(); err != nil || len(all) > 0 {
+		l.t.Errorf("a shelved guest has a QEMU: %+v, %v", all, err)
+	}
+	l.acts("unshelve", nil)
+	l.become("ACTIVE")
+	l.via = l.other(l.Host)
+	l.beginsAnew(before)
+	if now := l.volumesOf(l.ID); !slices.Equal(now, volumes) {
+		l.t.Errorf("it had the volumes %v, and has %v", volumes, now)
+	}
 }
 
 // The server is deleted, and its volume is not. It boots another one, which finds all on it.
