@@ -295,7 +295,7 @@ func TestRun_ManyThreadsFitIntoTheAddressSpace(t *testing.T) {
 		}
 	}
 	tight := long
-	tight.space = 400 << 20
+	tight.space = 640 << 20 // 64 stacks of 8 MiB, and what else there is
 	for i := range 12 {
 		if _, err := run(t.Context(), tight, "convert", "-q", "-f", "qcow2", "-O", "qcow2", "--", over, filepath.Join(dir, "out"+strconv.Itoa(i))); err != nil {
 			t.Fatalf("run %d: %v", i, err)
