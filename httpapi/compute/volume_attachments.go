@@ -69,7 +69,7 @@ func (c *call) listAttachments() error {
 	j.open('{').key("volumeAttachments").open('[')
 	n := 0
 	for v, a := range c.view.VolumesOf(in.ID) {
-		if a.State != cluster.Detaching && n >= offset && n < offset+page.Limit {
+		if n >= offset && n < offset+page.Limit { // one that the guest is still to let go of, too: then it is the server's
 			c.writeAttachment(&j, v, a, false)
 		}
 		n++

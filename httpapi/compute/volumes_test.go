@@ -60,7 +60,13 @@ func TestVolumes_AreAttachedAndDetached(t *testing.T) {
 	}
 	l.do("demo", "2.89", "POST", path, object{"volumeAttachment": object{"volumeId": v}}).fails(400, "already attached")
 	l.do("demo", "2.89", "DELETE", path+"/"+string(v), nil).want(202)
+	if n := l.do("demo", "2.1", "GET", path, nil).want(200).count("volumeAttachments"); n != 1 {
+		t.Errorf("%d volumes while the guest has not let go of it", n)
+	}
 	l.settle()
+	if n := l.do("demo", "2.1", "GET", path, nil).want(200).count("volumeAttachments"); n != 0 {
+		t.Errorf("%d volumes after that", n)
+	}
 	l.do("demo", "2.89", "DELETE", path+"/"+string(v), nil).fails(404, "is not attached to volume")
 	if rec, _ := l.Local().Volume(v); rec.Status != cluster.VolumeAvailable {
 		t.Errorf("status %s", rec.Status)
