@@ -24,7 +24,7 @@ const maxSize = math.MaxInt32
 // state. The zero Hint says that nothing is wrong.
 type Hint struct {
 	Silent    bool          // it does not answer: takes no instances
-	SilentFor time.Duration // for the explanation
+	SilentFor time.Duration // for the explanation; above 0 for one that is not Silent: it was not heard of yet, and that is no news so far
 	DiskFull  bool          // no space is left where instances' disks are, whatever was promised: takes no instances
 
 	// In per cent of the time that something had to wait. They only lower the score.

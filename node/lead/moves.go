@@ -33,7 +33,7 @@ func (l *Leader) moves(ctx context.Context, view *cluster.View) {
 		}
 		switch in.Op.Step {
 		case cluster.StepPlacing:
-			if !in.Op.Move.Auto && (in.Op.Kind != cluster.OpEvacuate || in.Mode.Await == "") {
+			if !in.Op.Move.Auto && (in.Op.Kind != cluster.OpEvacuate || in.Mode.Await == "" && l.knows(in.Op.Move.From)) {
 				l.placeMove(ctx, in)
 			}
 		case cluster.StepCopying:
@@ -42,6 +42,13 @@ func (l *Leader) moves(ctx context.Context, view *cluster.View) {
 			l.confirm(ctx, in)
 		}
 	}
+}
+
+// knows tells whether gossip says that a node answers, or that it does not. A leader that was started a moment ago may not have heard
+// of it yet: taken for one that answers, a dead node would be waited for.
+func (l *Leader) knows(node cluster.NodeID) bool {
+	h := l.Hints()[node]
+	return h.Silent || h.SilentFor == 0
 }
 
 func (l *Leader) placeMove(ctx context.Context, in *cluster.Instance) {

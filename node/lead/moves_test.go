@@ -204,3 +204,20 @@ func TestLead_EvacuationOfASilentNodeDoesNotWait(t *testing.T) {
 		}
 	})
 }
+
+// The leader's daemon was started a moment ago and has not heard of the node that is given up: it neither waits for that node nor does
+// without it before it knows.
+func TestLead_EvacuationWaitsUntilTheLeaderKnowsTheNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := twoNodes(t, true)
+		b.apply(&cluster.BeginMove{ID: mover, Operation: "o1", What: cluster.OpEvacuate})
+		b.leadMoves(5*time.Second, Lifecycle{}, map[cluster.NodeID]placement.Hint{soleNode: {SilentFor: time.Second}})
+		if in := b.mover(); in.Op == nil || in.Op.Step != cluster.StepPlacing {
+			t.Fatalf("it was placed: %+v", in.Op)
+		}
+		b.leadMoves(5*time.Second, Lifecycle{}, map[cluster.NodeID]placement.Hint{soleNode: {Silent: true, SilentFor: time.Minute}})
+		if in := b.mover(); in.Node != otherNode || in.Mode.Await != "" {
+			t.Fatalf("on %s, waiting for %q", in.Node, in.Mode.Await)
+		}
+	})
+}
