@@ -26,8 +26,6 @@ var (
 // unmet are places that no deed comes by, each with its reason.
 var unmet = map[string]string{
 	"operate/landing/before-arrival": "only a migration that failed asks what became of its guest; it is come by when others are harmed",
-	"operate/asking/confirmed":       "only where the source of a live migration is given up in the middle; node/operate and e2e/sim do that",
-	"operate/asking/advanced":        "as before it",
 	"volumes/grow-volume/before":     "extending is a single step of a volume's life, not of an instance's",
 	"volumes/grow-volume/after":      "as before it",
 	"volumes/upload-volume/before":   "making an image of a volume is a single step of a volume's life, not of an instance's",

@@ -2,8 +2,12 @@ package crash
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"path/filepath"
+
+	"github.com/kilonova/kilonova/node/operate"
 )
 
 // deed is one operation of an instance's life.
@@ -45,7 +49,7 @@ var (
 // deeds are all operations that take more than one step.
 func deeds() []deed {
 	var all []deed
-	for _, some := range [][]deed{powerDeeds(), moveDeeds(), imageDeeds(), volumeDeeds(), lifeDeeds()} {
+	for _, some := range [][]deed{powerDeeds(), moveDeeds(), awayDeeds(), imageDeeds(), volumeDeeds(), lifeDeeds()} {
 		all = append(all, some...)
 	}
 	return all
@@ -86,13 +90,37 @@ func moveDeeds() []deed {
 		{name: "live-migrate-paused", action: "live-migration", before: []step{{act("pause", nil), "PAUSED"}}, do: live,
 			done: []string{"PAUSED"}, undone: []string{"PAUSED"}, memory: true},
 		{name: "live-migrate-volume", action: "live-migration", do: live, done: active, undone: active, memory: true, volume: true, shared: true},
-		{name: "evacuate", action: "evacuate", do: step{act("evacuate", map[string]any{}), "ACTIVE"}, done: active, undone: []string{"ERROR"}, away: true, anew: true},
 	}
 }
 
-// resizeTo asks for the larger flavor.
-func resizeTo(ctx context.Context, p *play) error {
-	return act("resize", map[string]any{"flavorRef": p.troupe.stage.large})(ctx, p)
+// awayDeeds are done after the server's host has lost its power, on an operator's word.
+func awayDeeds() []deed {
+	evacuate := step{act("evacuate", map[string]any{}), "ACTIVE"}
+	failed := []string{"ERROR"}
+	return []deed{
+		{name: "evacuate", action: "evacuate", do: evacuate, done: active, undone: failed, away: true, anew: true},
+		{name: "evacuate-migrating", action: "evacuate", before: []step{{stickInFlight, ""}}, do: evacuate,
+			done: active, undone: failed, away: true, anew: true},
+	}
+}
+
+// stickInFlight migrates a running server until its host begins to send the guest, and holds it there until the host loses its power.
+func stickInFlight(ctx context.Context, p *play) error {
+	host, here := p.troupe.town.named(p.host), filepath.Join(p.troupe.town.dir, p.name+".stuck")
+	place := operate.PointMigrateSending + "@" + p.id
+	if err := host.arm("wait:"+here, place); err != nil {
+		return err
+	}
+	if err := act("os-migrateLive", map[string]any{"host": nil, "block_migration": "auto"})(ctx, p); err != nil {
+		return err
+	}
+	err := p.troupe.town.poll(ctx, func() error {
+		if absent(here) {
+			return fmt.Errorf("%s does not come by %s", host.name, place)
+		}
+		return nil
+	})
+	return errors.Join(err, host.disarm(place)) // whoever stands there stays
 }
 
 func imageDeeds() []deed {
