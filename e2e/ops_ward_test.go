@@ -186,10 +186,11 @@ func (w *ward) killDaemon(s *stage) {
 	w.isBack(s)
 }
 
-// killLibvirt kills the libvirtd at home, and starts it again.
+// killLibvirt kills the libvirtd at home, and starts it again, as often as it takes, as systemd does: one that was killed in the middle of
+// something may leave what the next one ends at.
 func (w *ward) killLibvirt(s *stage) {
 	s.must(w.home.Libvirt.Kill())
-	s.must(w.home.StartLibvirt(s.ctx))
+	s.eventually("libvirtd runs again", activeLimit, func() error { return w.home.StartLibvirt(s.ctx) })
 	w.isBack(s)
 }
 
