@@ -2,6 +2,7 @@ package volume_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/kilonova/kilonova/cluster"
@@ -144,4 +145,30 @@ func TestRetype_WithinAKind(t *testing.T) {
 	s.get(400, "demo", path, `{"os-retype": {"new_type": "local-encrypted"}}`)
 	s.get(404, "demo", path, `{"os-retype": {"new_type": "none"}}`)
 	s.get(400, "demo", path, `{"os-retype": {"new_type": "gold", "migration_policy": "x"}}`)
+}
+
+// FuzzTypes sends administrators' bodies about types. Nothing of them is the service's own fault, and the state stays whole.
+func FuzzTypes(f *testing.F) {
+	f.Add("POST /types", `{"volume_type": {"name": "x", "extra_specs": {"a": "b"}, "os-volume-type-access:is_public": "no"}}`)
+	f.Add("PUT /types/ID", `{"volume_type": {"name": null, "description": "d", "is_public": false}}`)
+	f.Add("POST /types/ID/extra_specs", `{"extra_specs": {"multiattach": "<is> True"}}`)
+	f.Add("PUT /types/ID/extra_specs/a", `{"a": "b"}`)
+	f.Add("POST /types/ID/encryption", `{"encryption": {"provider": "luks", "key_size": "256", "cipher": null}}`)
+	f.Add("PUT /types/ID/encryption/provider", `{"encryption": {"control_location": "back-end"}}`)
+	f.Add("POST /types/ID/action", `{"addProjectAccess": {"project": "p"}}`)
+	f.Fuzz(func(t *testing.T, what, body string) {
+		known := []string{"POST /types", "PUT /types/ID", "POST /types/ID/extra_specs", "PUT /types/ID/extra_specs/a", "POST /types/ID/encryption",
+			"PUT /types/ID/encryption/provider", "POST /types/ID/action"}
+		if !slices.Contains(known, what) {
+			t.Skip()
+		}
+		s := newSite(t)
+		s.newType(`"name": "gold", "os-volume-type-access:is_public": false`)
+		if res := s.ask("admin", what, body); res.StatusCode >= 500 {
+			t.Errorf("%s %s: %d", what, body, res.StatusCode)
+		}
+		if err := s.Local().Verify(); err != nil {
+			t.Error(err)
+		}
+	})
 }
