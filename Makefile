@@ -51,7 +51,7 @@ test: deps build ## run every test: race detector, fuzz seeds, simulation, real 
 
 .PHONY: test-operations
 test-operations: deps build ## tell the stories of operations alone: each of them on real guests that count (root; STORY=regex)
-	@KILONOVA_BIN=$(CURDIR)/bin/kilonova $(PLAIN) test -trimpath -count=1 -timeout $(TIMEOUT) ./e2e -run '$(or $(STORY),Test(Operations|Moves))' -v
+	@KILONOVA_TEST_OPERATIONS=1 KILONOVA_BIN=$(CURDIR)/bin/kilonova $(PLAIN) test -trimpath -count=1 -timeout $(TIMEOUT) ./e2e -run '$(or $(STORY),Test(Operations|Moves))' -v
 
 .PHONY: test-unit
 test-unit: ## run the tests that need neither root nor libvirt

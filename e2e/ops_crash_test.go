@@ -25,6 +25,7 @@ const (
 // finished by itself, or the live migration undone; no guest runs twice, and none has lost anything that it had written, or its memory
 // where that is to be kept.
 func TestOperations_BrokenOff(t *testing.T) {
+	needRoom(t)
 	w := newWard(t)
 	s := newStage(t, cloud.Options{Nodes: 3, Flags: []string{"--live-migration-mibps", slowMiBps}})
 	s.furnishOps(buildSmall(t))

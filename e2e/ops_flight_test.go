@@ -15,6 +15,7 @@ import (
 
 // A guest that is on its way to another node is stopped, and another time hurried, by an operator; then the power of both ends goes.
 func TestOperations_InFlight(t *testing.T) {
+	needRoom(t)
 	w := newWard(t)
 	s := newStage(t, cloud.Options{Nodes: 3, Flags: []string{"--live-migration-mibps", slowMiBps}})
 	s.furnishOps(buildSmall(t))

@@ -47,6 +47,18 @@ func needHosts(t *testing.T) string {
 	return binary
 }
 
+// allEnv has those stories told, too, in which six guests at once are broken off: they want a machine for themselves.
+const allEnv = "KILONOVA_TEST_OPERATIONS"
+
+// needRoom skips a story that is told by "make test-operations" alone.
+func needRoom(t *testing.T) {
+	t.Helper()
+	needHosts(t)
+	if os.Getenv(allEnv) == "" {
+		t.Skip("this story is told by make test-operations, which sets " + allEnv)
+	}
+}
+
 // stage is a cluster with what its stories need at hand.
 type stage struct {
 	*cloud.Cloud
