@@ -123,6 +123,11 @@ func stickInFlight(ctx context.Context, p *play) error {
 	return errors.Join(err, host.disarm(place)) // whoever stands there stays
 }
 
+// resizeTo asks for the larger flavor.
+func resizeTo(ctx context.Context, p *play) error {
+	return act("resize", map[string]any{"flavorRef": p.troupe.stage.large})(ctx, p)
+}
+
 func imageDeeds() []deed {
 	away := []string{offloaded}
 	shelve := step{act("shelve", nil), offloaded}
