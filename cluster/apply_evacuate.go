@@ -96,17 +96,17 @@ func (s *State) heardOf(node NodeID) {
 
 func (s *State) stopAwaiting(o *StopAwaiting) ([]string, *Error) {
 	n, ok := s.t.nodes.Get(o.Node)
-	switch {
-	case !ok:
+	if !ok {
 		return nil, missing("Node", string(o.Node))
-	case !n.Dead():
-		return nil, Errorf(Conflict, "No operator has said that the node %s is down", n.Name)
 	}
 	var waiting []*Instance
 	for t := range prefixed(&s.t.tombstones, string(o.Node)+sep) {
-		if in, ok := s.t.instances.Get(t.Instance); ok && in.Mode.Await == o.Node {
+		if in, ok := s.t.instances.Get(t.Instance); ok && in.AwaitsDead(n) {
 			waiting = append(waiting, in)
 		}
+	}
+	if len(waiting) == 0 {
+		return nil, Errorf(Conflict, "No operator has said that the node %s is down, or nothing waits for it", n.Name)
 	}
 	var ids []string
 	for _, old := range waiting {
@@ -116,6 +116,12 @@ func (s *State) stopAwaiting(o *StopAwaiting) ([]string, *Error) {
 		ids = append(ids, string(in.ID))
 	}
 	return ids, nil
+}
+
+// AwaitsDead tells whether the instance waits for a node that an operator has given up: by forcing it down, or by the evacuation that
+// the instance is in.
+func (i *Instance) AwaitsDead(n *Node) bool {
+	return i.Mode.Await == n.ID && (n.Dead() || i.Op != nil && i.Op.Kind == OpEvacuate && i.Op.Move.From == n.ID)
 }
 
 // Dead tells whether an operator has said that the node is down.

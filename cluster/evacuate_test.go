@@ -238,10 +238,25 @@ func TestEvacuate_OfANodeThatLives(t *testing.T) {
 			speak(w)
 		}
 		w.holds(name, true)
-		w.refuse(&StopAwaiting{Node: first}, Conflict, "No operator has said")
+		w.refuse(&StopAwaiting{Node: "n2"}, Conflict, "No operator has said")
 		w.gone("a", first)
 		w.holds(name+": cleared", false)
 		w.says("a", PowerRunning)
 		w.is(name, "a", "n2", VMActive, TaskNone, "")
 	}
+}
+
+// A node that was given up was heard of for the last time just then. When it is silent after all, the word that gave it up is enough.
+func TestEvacuate_StopsWaitingForANodeThatFellSilent(t *testing.T) {
+	w := newTown(t)
+	w.enrol("n2", "192.0.2.2")
+	w.active("a")
+	w.giveUp("a")
+	w.do(&PlaceMove{ID: "a", Operation: "o9", Node: "n2", Answers: true})
+	w.holds("it was heard of", true)
+	w.do(&StopAwaiting{Node: first})
+	w.holds("it is silent", false)
+	w = resized(t)
+	w.do(&EndMove{ID: "a", By: operator, Revert: true})
+	w.refuse(&StopAwaiting{Node: "n2"}, Conflict, "No operator has said") // nobody gave that one up
 }

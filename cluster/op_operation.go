@@ -69,8 +69,8 @@ type PlaceMove struct {
 	Answers     bool        `json:"answers,omitempty"` // of an evacuation: the node that was given up lives, and has to clear what it has first
 }
 
-// StopAwaiting ends the waiting for a node to clear what it has of instances: an operator has said that it is down, and it is silent.
-// Conflict without an operator's word.
+// StopAwaiting ends the waiting for a node to clear what it has of instances: an operator has given it up, and it is silent. Conflict
+// where there was no such word.
 type StopAwaiting struct {
 	Node NodeID `json:"node"`
 }

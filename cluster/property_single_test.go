@@ -48,8 +48,11 @@ func (m spotter) heard(v *View, op Op) {
 			delete(m.at(o.ID), in.Node)
 		}
 	case *StopAwaiting:
-		for _, nodes := range m {
-			delete(nodes, o.Node) // it is down, an operator says
+		n, _ := v.Node(o.Node)
+		for id, nodes := range m {
+			if in, ok := v.Instance(id); ok && in.AwaitsDead(n) {
+				delete(nodes, o.Node) // it is down, an operator says
+			}
 		}
 	}
 }

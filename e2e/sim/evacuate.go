@@ -86,7 +86,6 @@ func (w *World) slander(ctx context.Context, m *machine) {
 	w.trace("machine %d is slandered", m.number)
 	if w.dice.chance(50, "mute", uint64(m.number), w.now()) { // its hypervisor does not answer, but its guests run
 		m.driver.SetDown(true)
-		defer func() { m.driver.SetDown(false); m.driver.breakConnection() }()
 	}
 	if w.say(ctx, m, true) {
 		for in := range w.ledger.latest().InstancesOn(m.id) {
@@ -100,7 +99,9 @@ func (w *World) slander(ctx context.Context, m *machine) {
 			}
 		}
 	}
-	for !w.say(ctx, m, false) && pause(ctx, time.Second) {
+	m.driver.SetDown(false)
+	m.driver.breakConnection()
+	for (!w.say(ctx, m, false) || w.awaited(m.id)) && pause(ctx, time.Second) {
 	}
 }
 
@@ -121,6 +122,16 @@ func (w *World) say(ctx context.Context, m *machine, down bool) bool {
 func (w *World) undecided(node cluster.NodeID) bool {
 	for in := range w.ledger.latest().UnderWay() {
 		if in.Node == node && in.Op.Kind == cluster.OpEvacuate {
+			return true
+		}
+	}
+	return false
+}
+
+// awaited tells whether an evacuated instance waits for the node that it left.
+func (w *World) awaited(node cluster.NodeID) bool {
+	for in := range w.ledger.latest().UnderWay() {
+		if in.Op.Kind == cluster.OpEvacuate && in.Mode.Await == node {
 			return true
 		}
 	}

@@ -89,7 +89,7 @@ func (l *Leader) giveUpCopy(ctx context.Context, in *cluster.Instance) {
 	})
 }
 
-// stopAwaiting ends the waiting for nodes that an operator says are down, and that have been silent for a while: one that was given up too
+// stopAwaiting ends the waiting for nodes that an operator has given up, and that have been silent for a while: one that was given up too
 // soon, or in the middle of a move. Neither the word nor the silence is enough alone. It looks at every node, so not at each change.
 func (l *Leader) stopAwaiting(ctx context.Context, view *cluster.View) {
 	if time.Since(l.awaited) < awaitEvery {
@@ -97,7 +97,7 @@ func (l *Leader) stopAwaiting(ctx context.Context, view *cluster.View) {
 	}
 	l.awaited = time.Now()
 	for n := range view.Nodes() {
-		if h := l.Hints()[n.ID]; !n.Dead() || !h.Silent || h.SilentFor < awaitGivenUp || !isAwaited(view, n.ID) {
+		if h := l.Hints()[n.ID]; !h.Silent || h.SilentFor < awaitGivenUp || !isAwaited(view, n) {
 			continue
 		}
 		l.patiently(ctx, "stop waiting for node "+string(n.ID), func() error {
@@ -106,10 +106,10 @@ func (l *Leader) stopAwaiting(ctx context.Context, view *cluster.View) {
 	}
 }
 
-// isAwaited tells whether an instance waits until a node has cleared what it has.
-func isAwaited(view *cluster.View, node cluster.NodeID) bool {
-	for t := range view.TombstonesOn(node) {
-		if in, ok := view.Instance(t.Instance); ok && in.Mode.Await == node {
+// isAwaited tells whether an instance waits until a node has cleared what it has, and need not if that node is dead.
+func isAwaited(view *cluster.View, n *cluster.Node) bool {
+	for t := range view.TombstonesOn(n.ID) {
+		if in, ok := view.Instance(t.Instance); ok && in.AwaitsDead(n) {
 			return true
 		}
 	}

@@ -165,13 +165,18 @@ func TestLead_ForcedOntoANodeThatRefusesEnds(t *testing.T) {
 	}
 }
 
-// An operator gives up a node that answers. What is built elsewhere waits for it to clear what it has; when it dies before that, the
-// operator's word that it is down and its silence together end the waiting, and neither does alone.
+// An operator gives up a node that answers. What is built elsewhere waits for it to clear what it has, until it is silent for long enough.
+// A leader that does not know yet whether it answers waits until it does.
 func TestLead_EvacuationOfANodeThatAnswersWaitsForIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := twoNodes(t, true)
 		b.apply(&cluster.BeginMove{ID: mover, Operation: "o1", What: cluster.OpEvacuate})
-		b.leadMoves(time.Second, Lifecycle{}, nil)
+		b.leadMoves(time.Minute, Lifecycle{}, map[cluster.NodeID]placement.Hint{soleNode: {SilentFor: time.Second}})
+		if in := b.mover(); in.Op == nil || in.Op.Step != cluster.StepPlacing {
+			t.Fatalf("placed without knowing: %+v", in.Op)
+		}
+		heard := map[cluster.NodeID]placement.Hint{soleNode: {}}
+		b.leadMoves(time.Second, Lifecycle{}, heard)
 		waits := func(when string, want bool) {
 			t.Helper()
 			in := b.mover()
@@ -180,16 +185,35 @@ func TestLead_EvacuationOfANodeThatAnswersWaitsForIt(t *testing.T) {
 			}
 		}
 		waits("placed", true)
-		silent := map[cluster.NodeID]placement.Hint{soleNode: {Silent: true, SilentFor: time.Hour}}
-		b.leadMoves(5*time.Second, Lifecycle{}, silent)
-		waits("silent, and nobody says that it is down", true)
 		b.apply(&cluster.SetNodeService{ID: soleNode, Service: cluster.ServiceState{ForcedDown: true}})
-		b.leadMoves(5*time.Second, Lifecycle{}, nil)
+		b.leadMoves(time.Minute, Lifecycle{}, heard)
 		waits("said to be down, and it answers", true)
 		b.leadMoves(5*time.Second, Lifecycle{}, map[cluster.NodeID]placement.Hint{soleNode: {Silent: true, SilentFor: awaitGivenUp / 2}})
 		waits("silent for a moment", true)
-		b.leadMoves(5*time.Second, Lifecycle{}, silent)
-		waits("both", false)
+		b.leadMoves(5*time.Second, Lifecycle{}, map[cluster.NodeID]placement.Hint{soleNode: {Silent: true, SilentFor: time.Hour}})
+		waits("silent for long", false)
+	})
+}
+
+// A resize is reverted whose destination is silent. Nothing is started before that has cleared what it has, until an operator says that it
+// is down.
+func TestLead_ARevertWaitsForItsDestinationUntilSomebodySaysThatItIsDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := twoNodes(t, true)
+		b.resize(t)
+		b.leadMoves(time.Second, Lifecycle{}, nil)
+		b.report(cluster.PowerShutdown)
+		b.apply(&cluster.AdvanceOperation{Node: otherNode, ID: mover, Operation: "o1", Step: cluster.StepCopying, Done: true})
+		b.report(cluster.PowerRunning)
+		b.apply(&cluster.EndMove{ID: mover, Revert: true})
+		silent := map[cluster.NodeID]placement.Hint{otherNode: {Silent: true, SilentFor: time.Hour}}
+		for _, down := range []bool{false, true} {
+			b.apply(&cluster.SetNodeService{ID: otherNode, Service: cluster.ServiceState{ForcedDown: down}})
+			b.leadMoves(time.Minute, Lifecycle{}, silent)
+			if in := b.mover(); (in.Mode.Await == "") != down {
+				t.Fatalf("said to be down: %t, and it waits for %q", down, in.Mode.Await)
+			}
+		}
 	})
 }
 
