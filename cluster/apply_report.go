@@ -50,6 +50,9 @@ func (s *State) report(node NodeID, r *InstanceReport) bool {
 		s.endActions(c, v.result, v.why)
 	}
 	s.saveInstance(c)
+	if in.Status.VM == VMBuilding && c.Status.VM == VMActive {
+		s.builtWith(c)
+	}
 	return true
 }
 

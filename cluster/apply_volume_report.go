@@ -142,6 +142,16 @@ func (s *State) attachmentSaid(node NodeID, r *AttachmentReport) {
 	}
 }
 
+// builtWith has a new instance, whose domain is there, have the volumes that it was made with: the domain was not defined without them.
+// Those whose file could not be made are the exception, and their node says so.
+func (s *State) builtWith(in *Instance) {
+	for _, v := range s.volumesOf(in.ID) {
+		if a, _ := v.AttachmentTo(in.ID); a.State == Attaching && a.At == in.Times.Created && v.File.SizeGiB > 0 {
+			s.setAttachment(v, in, Attached, "")
+		}
+	}
+}
+
 func (s *State) setAttachment(v *Volume, in *Instance, to AttachmentState, fault string) {
 	c := v.Clone()
 	a, _ := c.AttachmentTo(in.ID)

@@ -286,3 +286,30 @@ func TestVolume_EncryptedOnesAreCopiedOnlyWhileNothingHasThem(t *testing.T) {
 	w.guestSays("v", "a", func(r *AttachmentReport) { r.Detached = true })
 	w.do(clone)
 }
+
+// A server that is made with volumes has them from the moment that it is active: whoever sees that may make an image of it at once.
+func TestCreateInstances_ActiveMeansThatItHasItsVolumes(t *testing.T) {
+	w := newTown(t)
+	o := create("a", first)
+	o.Spec.Boot.Volume = true
+	o.Items[0].Volumes = []NewVolume{{New: &someVolume("v").Volume, Attachment: Attachment{ID: "at", Boot: true}},
+		{New: &someVolume("broken").Volume, Attachment: Attachment{ID: "at2"}}}
+	w.do(o)
+	w.made("v")
+	w.status("v", VolumeAttaching)
+	w.do(attachOther(w, "late", "a"))
+	w.made("late")
+	w.reports("a", func(r *InstanceReport) { r.Power = PowerRunning })
+	if in := w.instance("a"); in.Status.VM != VMActive {
+		t.Fatalf("it is %s", in.Status.VM)
+	}
+	w.status("v", VolumeInUse)
+	w.status("broken", VolumeAttaching)
+	w.status("late", VolumeAttaching)
+}
+
+// attachOther makes a volume and asks for an instance to have it.
+func attachOther(w *town, volume, instance string) *AttachVolume {
+	w.do(someVolume(volume))
+	return attach(volume, instance)
+}
