@@ -15,7 +15,7 @@ import (
 
 const (
 	townSize     = 3
-	readyTimeout = time.Minute
+	readyTimeout = 3 * time.Minute // many tests share this machine
 	readyPoll    = 20 * time.Millisecond
 	tailEvery    = 20 * time.Millisecond
 )
