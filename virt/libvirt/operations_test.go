@@ -127,12 +127,12 @@ func (b *bench) counted(to int64) {
 
 func (b *bench) eventually(what string, f func() bool) {
 	b.Helper()
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(90 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if f() {
 			return
 		}
 	}
-	b.Fatalf("not within 30 s: %s", what)
+	b.Fatalf("not within 90 s: %s", what)
 }
 
 // dom gives libvirt's handle of the domain.
