@@ -180,6 +180,13 @@ func (c *client) nodes(ctx context.Context) ([]machine, error) {
 	return got.Nodes, err
 }
 
+// nodesAt gives the nodes as one of them sees them.
+func (c *client) nodesAt(ctx context.Context, via *peer) ([]machine, error) {
+	var got struct{ Nodes []machine }
+	_, err := c.try(ctx, via, request{method: http.MethodGet, path: "/cluster/v1/nodes"}, &got)
+	return got.Nodes, err
+}
+
 func (c *client) server(ctx context.Context, id string) (*server, error) {
 	var got struct{ Server server }
 	err := c.get(ctx, "/compute/v2.1/servers/"+id, &got)

@@ -142,21 +142,23 @@ func (t *town) poll(ctx context.Context, try func() error) error {
 	}
 }
 
-// complete waits until every node votes and takes instances.
+// complete waits until every node votes and takes instances, and each knows that of all others.
 func (t *town) complete(ctx context.Context) error {
 	return t.poll(ctx, func() error {
-		nodes, err := t.api.nodes(ctx)
-		if err != nil {
-			return err
-		}
-		ready := 0
-		for _, n := range nodes {
-			if (n.Raft == "leader" || n.Raft == "voter") && n.Status == "enabled" && n.State == "up" {
-				ready++
+		for _, at := range t.peers {
+			nodes, err := t.api.nodesAt(ctx, at)
+			if err != nil {
+				return err
 			}
-		}
-		if ready < townSize {
-			return fmt.Errorf("%d of %d nodes vote and take instances: %+v", ready, townSize, nodes)
+			ready := 0
+			for _, n := range nodes {
+				if (n.Raft == "leader" || n.Raft == "voter") && n.Status == "enabled" && n.State == "up" {
+					ready++
+				}
+			}
+			if ready < townSize {
+				return fmt.Errorf("%d of %d nodes vote and take instances, as %s sees it: %+v", ready, townSize, at.name, nodes)
+			}
 		}
 		return nil
 	})

@@ -170,14 +170,14 @@ func (w *wave) fell(ctx context.Context) error {
 	}
 	return w.town.poll(ctx, func() error {
 		for _, at := range w.town.peers {
-			var got struct{ Nodes []machine }
 			if at == w.victim {
 				continue
 			}
-			if _, err := w.town.api.try(ctx, at, request{http.MethodGet, "/cluster/v1/nodes", nil, ""}, &got); err != nil {
+			nodes, err := w.town.api.nodesAt(ctx, at)
+			if err != nil {
 				return err
 			}
-			if slices.ContainsFunc(got.Nodes, func(n machine) bool { return n.Name == w.victim.name && n.State == "up" }) {
+			if slices.ContainsFunc(nodes, func(n machine) bool { return n.Name == w.victim.name && n.State == "up" }) {
 				return fmt.Errorf("%s takes %s to be up", at.name, w.victim.name)
 			}
 		}
