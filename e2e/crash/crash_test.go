@@ -74,10 +74,10 @@ func TestCrash(t *testing.T) {
 		part = representative(all, *seed)
 	}
 	s := show{troupe: r, struck: map[cue]bool{}, tried: map[cue]bool{}}
-	missed := s.play(ctx, t, waves(part, castSize, *seed, r.away))
+	missed := s.play(ctx, t, waves(part, castSize, *seed, r.lot))
 	for try := range uint64(encores) {
 		if len(missed) > 0 {
-			missed = s.play(ctx, t, waves(instead(missed, all, s.tried, *seed+try), fewer, *seed, r.away))
+			missed = s.play(ctx, t, waves(instead(missed, all, s.tried, *seed+try), fewer, *seed, r.lot))
 		}
 	}
 	for _, c := range missed {
@@ -159,7 +159,7 @@ func rehearse(ctx context.Context, t *testing.T, r *troupe) []cue {
 		cues = append(cues, cue{deed: d.name})
 	}
 	met := map[string]bool{}
-	for _, some := range waves(cues, castSize, 0, r.away) {
+	for _, some := range waves(cues, castSize, 0, r.lot) {
 		w := r.cast(some)
 		w.run(ctx)
 		report(t, w, &tally{})

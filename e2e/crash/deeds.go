@@ -22,6 +22,7 @@ type deed struct {
 	volume bool // the server boots from a volume
 	shared bool // that is in the directory that all nodes share
 	makes  bool // it makes the server itself
+	few    int  // no more can be done at the same time; 0: any number can
 	away   bool // the server's host has lost its power before
 	memory bool // the guest does not notice
 	anew   bool // the guest gets a new disk, or an older one
@@ -100,7 +101,7 @@ func awayDeeds() []deed {
 	return []deed{
 		{name: "evacuate", action: "evacuate", do: evacuate, done: active, undone: failed, away: true, anew: true},
 		{name: "evacuate-migrating", action: "evacuate", before: []step{{stickInFlight, ""}}, do: evacuate,
-			done: active, undone: failed, away: true, anew: true},
+			done: active, undone: failed, away: true, anew: true, few: 2}, // migrations that a host makes at the same time
 	}
 }
 

@@ -77,29 +77,28 @@ func representative(all []cue, seed uint64) []cue {
 	return slices.DeleteFunc(slices.Clone(all), func(c cue) bool { return !chosen[c] })
 }
 
-// waves deals cues into groups that are played at the same time. In a group that is for deeds after a power cut there are no others, since they
-// all lose the same host.
-func waves(all []cue, size int, seed uint64, after func(deed string) bool) [][]cue {
+// lot is what plays of the same wave have in common.
+type lot struct {
+	name string
+	most int // in a wave
+}
+
+// waves deals cues into groups of at most size that are played at the same time, each from one lot.
+func waves(all []cue, size int, seed uint64, of func(deed string) lot) [][]cue {
 	order := slices.Clone(all)
 	shuffle(order, seed)
-	slices.SortStableFunc(order, func(a, b cue) int { return cmp.Compare(rank(after(a.deed)), rank(after(b.deed))) })
+	slices.SortStableFunc(order, func(a, b cue) int { return cmp.Compare(of(a.deed).name, of(b.deed).name) })
 	var groups [][]cue
 	for len(order) > 0 {
+		first := of(order[0].deed)
 		n := 1
-		for n < min(size, len(order)) && after(order[n].deed) == after(order[0].deed) {
+		for n < min(size, first.most, len(order)) && of(order[n].deed) == first {
 			n++
 		}
 		groups = append(groups, order[:n])
 		order = order[n:]
 	}
 	return groups
-}
-
-func rank(last bool) int {
-	if last {
-		return 1
-	}
-	return 0
 }
 
 func shuffle(cues []cue, seed uint64) {

@@ -61,18 +61,26 @@ func TestRepresentative_LeavesNothingOut(t *testing.T) {
 	}
 }
 
-// All are dealt, once, and those that lose a host are among themselves.
+// All are dealt, once, each among those of its lot and no more than these bear.
 func TestWaves_DealAll(t *testing.T) {
 	all := programme(rehearsed())
-	lost := func(deed string) bool { return deed == "deed 3" || deed == "deed 7" }
+	of := func(deed string) lot {
+		switch deed {
+		case "deed 3", "deed 7":
+			return lot{"lost", castSize}
+		case "deed 9":
+			return lot{"narrow", 2}
+		}
+		return lot{"", castSize}
+	}
 	seen := map[cue]int{}
-	for _, group := range waves(all, castSize, 5, lost) {
-		if len(group) > castSize {
-			t.Errorf("%d at a time", len(group))
+	for _, group := range waves(all, castSize, 5, of) {
+		if len(group) > of(group[0].deed).most {
+			t.Errorf("%d at a time: %s", len(group), group[0])
 		}
 		for _, c := range group {
 			seen[c]++
-			if lost(c.deed) != lost(group[0].deed) {
+			if of(c.deed) != of(group[0].deed) {
 				t.Errorf("%s plays with %s", c, group[0])
 			}
 		}

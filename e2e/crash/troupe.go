@@ -44,8 +44,16 @@ func newTroupe(ctx context.Context, binary, dir, loopback string) (*troupe, erro
 	return r, nil
 }
 
-// away tells whether a deed is for after a power cut.
-func (r *troupe) away(deed string) bool { return r.deeds[deed].away }
+// lot tells what may be done at the same time as a deed. All deeds after a power cut lose the same host.
+func (r *troupe) lot(deed string) lot {
+	switch d := r.deeds[deed]; {
+	case d.few > 0:
+		return lot{d.name, d.few}
+	case d.away:
+		return lot{"away", castSize}
+	}
+	return lot{"", castSize}
+}
 
 func (r *troupe) trap(p *play) *trap {
 	r.mu.Lock()
