@@ -61,7 +61,7 @@ func (s *settings) addFlags(cmd *cobra.Command) {
 	f.Int64Var(&h.Sim.DiskGiB, "sim-disk-gib", h.Sim.DiskGiB, "disk of a simulated host")
 	f.DurationVar(&h.Sim.BootDelay, "sim-boot-delay", h.Sim.BootDelay, "how long a simulated guest boots")
 	live := &s.cfg.Live
-	f.BoolVar(&live.AutoConverge, "live-migration-auto-converge", live.AutoConverge, "slow a guest down that changes its memory faster than it is sent")
+	f.BoolVar(&live.AutoConverge, "live-migration-auto-converge", live.AutoConverge, "slow a guest down that changes its memory faster than it is sent (only with KVM)")
 	f.BoolVar(&live.PostCopy, "live-migration-post-copy", false, "let a forced live migration go on at its destination before all memory is there")
 	f.Int64Var(&live.MiBPerSecond, "live-migration-mibps", 0, "bandwidth of each live migration; 0: no bound")
 	f.DurationVar(&live.MaxDowntime, "live-migration-downtime", 0, "how long a guest may stand still in a live migration (default: the hypervisor's)")

@@ -128,7 +128,7 @@ type Landing struct {
 // MigrateOptions are the operator's choices.
 type MigrateOptions struct {
 	CopyDisks    []DiskID      // those that have no file in common with the destination
-	AutoConverge bool          // slow the guest down when its memory changes faster than it is sent
+	AutoConverge bool          // slow the guest down when its memory changes faster than it is sent; a driver may leave it at a wish
 	PostCopy     bool          // may switch over before all memory is sent
 	MaxDowntime  time.Duration // 0: the hypervisor's default
 	MiBPerSecond int64         // bandwidth; 0: no bound

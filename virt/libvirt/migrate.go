@@ -80,23 +80,17 @@ func (d *Driver) migrationOrder(ctx context.Context, dom rpc.Domain, l virt.Land
 	text := func(name, value string) rpc.TypedParam {
 		return rpc.TypedParam{Field: name, Value: *rpc.NewTypedParamValueString(value)}
 	}
-	flags := migrationFlags
+	v, err := d.look(ctx, dom, 0)
+	if err != nil {
+		return nil, 0, err
+	}
+	flags := migrationFlags | wishes(v.Type, o)
 	params := []rpc.TypedParam{
 		text(rpc.MigrateParamDestXML, running), text(rpc.MigrateParamPersistXML, stored),
 		text(rpc.MigrateParamURI, (&url.URL{Scheme: "unix", Path: l.Memory}).String()),
 	}
 	if o.MiBPerSecond > 0 {
 		params = append(params, rpc.TypedParam{Field: rpc.MigrateParamBandwidth, Value: *rpc.NewTypedParamValueUllong(uint64(o.MiBPerSecond))})
-	}
-	if o.AutoConverge {
-		flags |= rpc.MigrateAutoConverge
-	}
-	if o.PostCopy {
-		flags |= rpc.MigratePostcopy
-	}
-	v, err := d.look(ctx, dom, 0)
-	if err != nil {
-		return nil, 0, err
 	}
 	for _, disk := range v.Disks {
 		switch {
@@ -112,6 +106,20 @@ func (d *Driver) migrationOrder(ctx context.Context, dom rpc.Domain, l virt.Land
 		params = append(params, text(rpc.MigrateParamDisksURI, (&url.URL{Scheme: "unix", Path: l.NBD}).String()))
 	}
 	return params, flags, nil
+}
+
+// wishes are the flags of what may be chosen about a migration. A guest that QEMU emulates is never slowed down: QEMU then misses some of
+// what the guest changes in its memory (seen with 7.2: kernels that fall over a list or a pointer within seconds of their arrival), and it
+// counts on the end of what the processor is at to see all. Whoever cannot be sent fast enough is let stand still instead, when an operator
+// hurries the migration.
+func wishes(domainType string, o virt.MigrateOptions) (flags rpc.DomainMigrateFlags) {
+	if o.AutoConverge && VirtType(domainType) == KVM {
+		flags |= rpc.MigrateAutoConverge
+	}
+	if o.PostCopy {
+		flags |= rpc.MigratePostcopy
+	}
+	return flags
 }
 
 // migrating tells whether the domain is on its way to another host.

@@ -248,3 +248,21 @@ func FuzzLandingXML(f *testing.F) {
 		}
 	})
 }
+
+// What is to slow a guest down breaks the memory of one that is emulated, so only guests that KVM runs are slowed down.
+func TestWishes_EmulatedGuestsAreNotSlowedDown(t *testing.T) {
+	all := virt.MigrateOptions{AutoConverge: true, PostCopy: true}
+	for _, c := range []struct {
+		domain string
+		o      virt.MigrateOptions
+		want   rpc.DomainMigrateFlags
+	}{
+		{"kvm", all, rpc.MigrateAutoConverge | rpc.MigratePostcopy},
+		{"qemu", all, rpc.MigratePostcopy},
+		{"kvm", virt.MigrateOptions{}, 0},
+	} {
+		if got := wishes(c.domain, c.o); got != c.want {
+			t.Errorf("%s, %+v: %b, want %b", c.domain, c.o, got, c.want)
+		}
+	}
+}
