@@ -59,71 +59,61 @@ func TestMigrate_PausedStaysPaused(t *testing.T) {
 // Things go wrong in many ways, once. Wherever the guest is in the end, it is alive there, and nowhere else.
 func TestMigrate_TroubleLeavesOneGuest(t *testing.T) {
 	restart := func(h *host) { h.stop(); h.start() }
+	slow := sim.Fault{Slow: time.Minute, At: 10}
+	late := sim.Fault{Slow: 10 * time.Second, At: 1}
 	for name, c := range map[string]struct {
-		trouble func(w *world) (mend func(w *world))
-		on      cluster.NodeID
+		before func(w *world) // the move is asked for
+		during func(w *world)
+		mend   func(w *world)
+		on     cluster.NodeID
 	}{
-		"it fails half way": {func(w *world) func(*world) {
-			w.hosts[n1].sim.SetFault(sim.OpMigrate, sim.Fault{Fail: 1, At: 50})
-			return nil
-		}, n1},
-		"it fails at the destination": {func(w *world) func(*world) {
-			w.hosts[n2].sim.SetFault(sim.OpLand, sim.Fault{Fail: 1})
-			return nil
-		}, n1},
-		"the answer of the source's hypervisor is lost": {func(w *world) func(*world) {
-			w.hosts[n1].sim.SetFault(sim.OpMigrate, sim.Fault{Lose: 1})
-			return nil
-		}, n2},
-		"the last word of the destination's hypervisor is lost": {func(w *world) func(*world) {
-			w.hosts[n2].sim.SetFault(sim.OpLand, sim.Fault{Lose: 1})
-			return nil
-		}, n2},
-		"the source's daemon is restarted": {func(w *world) func(*world) {
-			w.hosts[n1].sim.SetFault(sim.OpMigrate, sim.Fault{Slow: time.Minute, At: 10})
-			return func(w *world) { w.hosts[n1].sim.SetFault(sim.OpMigrate, sim.Fault{}); restart(w.hosts[n1]) }
-		}, n2},
-		"the destination's daemon is restarted": {func(w *world) func(*world) {
-			w.hosts[n1].sim.SetFault(sim.OpMigrate, sim.Fault{Slow: time.Minute, At: 10})
-			return func(w *world) { restart(w.hosts[n2]) }
-		}, n1},
-		"the destination's hypervisor hangs at the end, and the source's daemon is restarted": {func(w *world) func(*world) {
-			w.hosts[n2].sim.SetFault(sim.OpLand, sim.Fault{Hang: true})
-			return func(w *world) { restart(w.hosts[n1]) }
-		}, n1},
-		"the nodes are cut off before it begins": {func(w *world) func(*world) {
-			w.setCut(true)
-			return func(w *world) { w.setCut(false) }
-		}, n2},
-		"there is no quorum for long when it ends": {func(w *world) func(*world) {
-			w.hosts[n1].sim.SetFault(sim.OpMigrate, sim.Fault{Slow: 10 * time.Second, At: 1})
-			time.Sleep(2 * time.Second)
-			w.quorum(false)
-			time.Sleep(time.Hour)
-			return func(w *world) { w.quorum(true) }
-		}, n2},
-		"the destination cannot be asked for long": {func(w *world) func(*world) {
-			w.hosts[n2].sim.SetFault(sim.OpLand, sim.Fault{Lose: 1})
-			w.hosts[n1].sim.SetFault(sim.OpMigrate, sim.Fault{Slow: 10 * time.Second, At: 1})
-			time.Sleep(2 * time.Second)
-			w.setCut(true)
-			time.Sleep(time.Hour)
-			return func(w *world) { w.setCut(false) }
-		}, n2},
-		"the source's hypervisor is down for long": {func(w *world) func(*world) {
-			w.hosts[n1].sim.SetDown(true)
-			time.Sleep(time.Hour)
-			return func(w *world) { w.hosts[n1].sim.SetDown(false) }
-		}, n2},
+		"it fails half way": {on: n1,
+			before: func(w *world) { w.hosts[n1].sim.SetFault(sim.OpMigrate, sim.Fault{Fail: 1, At: 50}) }},
+		"it fails at the destination": {on: n1,
+			before: func(w *world) { w.hosts[n2].sim.SetFault(sim.OpLand, sim.Fault{Fail: 1}) }},
+		"the answer of the source's hypervisor is lost": {on: n2,
+			before: func(w *world) { w.hosts[n1].sim.SetFault(sim.OpMigrate, sim.Fault{Lose: 1}) }},
+		"the last word of the destination's hypervisor is lost": {on: n2,
+			before: func(w *world) { w.hosts[n2].sim.SetFault(sim.OpLand, sim.Fault{Lose: 1}) }},
+		"the source's daemon is restarted": {on: n2,
+			before: func(w *world) { w.hosts[n1].sim.SetFault(sim.OpMigrate, slow) },
+			mend:   func(w *world) { w.hosts[n1].sim.SetFault(sim.OpMigrate, sim.Fault{}); restart(w.hosts[n1]) }},
+		"the destination's daemon is restarted": {on: n1,
+			before: func(w *world) { w.hosts[n1].sim.SetFault(sim.OpMigrate, slow) },
+			mend:   func(w *world) { restart(w.hosts[n2]) }},
+		"the destination's hypervisor hangs at the end, and the source's daemon is restarted": {on: n1,
+			before: func(w *world) { w.hosts[n2].sim.SetFault(sim.OpLand, sim.Fault{Hang: true}) },
+			mend:   func(w *world) { restart(w.hosts[n1]) }},
+		"the nodes are cut off before it begins": {on: n2,
+			before: func(w *world) { w.setCut(true) },
+			mend:   func(w *world) { w.setCut(false) }},
+		"there is no quorum for long when it ends": {on: n2,
+			before: func(w *world) { w.hosts[n1].sim.SetFault(sim.OpMigrate, late) },
+			during: func(w *world) { time.Sleep(2 * time.Second); w.quorum(false); time.Sleep(time.Hour) },
+			mend:   func(w *world) { w.quorum(true) }},
+		"the destination cannot be asked for long": {on: n2,
+			before: func(w *world) {
+				w.hosts[n2].sim.SetFault(sim.OpLand, sim.Fault{Lose: 1})
+				w.hosts[n1].sim.SetFault(sim.OpMigrate, late)
+			},
+			during: func(w *world) { time.Sleep(2 * time.Second); w.setCut(true); time.Sleep(time.Hour) },
+			mend:   func(w *world) { w.setCut(false) }},
+		"the source's hypervisor is down for long": {on: n2,
+			before: func(w *world) { w.hosts[n1].sim.SetDown(true) },
+			during: func(*world) { time.Sleep(time.Hour) },
+			mend:   func(w *world) { w.hosts[n1].sim.SetDown(false) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {
+				c.before(w)
 				w.must(&cluster.BeginMove{ID: one, Operation: op1, What: cluster.OpLive})
 				w.must(&cluster.PlaceMove{ID: one, Operation: op1, Node: n2, Explanation: cluster.Explanation{Node: n2}})
-				mend := c.trouble(w)
+				if c.during != nil {
+					c.during(w)
+				}
 				w.settle(20 * time.Second)
-				if mend != nil {
-					mend(w)
+				if c.mend != nil {
+					c.mend(w)
 				}
 				w.settle(3 * time.Minute)
 				w.alive(c.on, virt.PowerRunning)
