@@ -22,9 +22,11 @@ func running(in *cluster.Instance) cluster.InstanceReport {
 	return cluster.InstanceReport{ID: in.ID, Generation: in.Generation, Epoch: in.Epoch, Power: cluster.PowerRunning, Boot: in.Boot}
 }
 
-// tell reports what was observed when the state says otherwise.
+// tell reports what was observed when the state says otherwise. That a guest is off which went down with its host, or for want of a
+// lease, and is to be started again, would be mistaken for a guest that powered itself off.
 func (l *Loop) tell(in *cluster.Instance, d virt.Domain, m *memory) {
-	if d.Stamp.Epoch != in.Epoch || !on(d) && l.fenced(in) {
+	_, resume := l.resume[in.ID]
+	if d.Stamp.Epoch != in.Epoch || !on(d) && (resume || l.fenced(in)) {
 		return
 	}
 	r := cluster.InstanceReport{ID: in.ID, Generation: d.Stamp.Generation, Epoch: d.Stamp.Epoch, Power: powerOf(d), Boot: m.boot}
