@@ -39,8 +39,8 @@ func newDrainCommand(on bool) *cobra.Command {
 		return watchDrain(cmd.Context(), l, args[0], cmd.OutOrStdout())
 	})
 	cmd.Long = `Gives a node no new instances, and takes those that it has to other nodes: those that run while they run, those that
-are off with their disks. What cannot be moved, because it is suspended, say, is named, and everything goes on until
-"kilonova node undrain". The command waits until nothing can be moved any more; ending it does not end the draining.`
+are off with their disks. What cannot be moved, because it is suspended or no other node has room for it, say, is named with the
+reason, and everything goes on until "kilonova node undrain". The command waits until nothing can be moved any more; ending it does not end the draining.`
 	cmd.Flags().BoolVar(&noWait, "no-wait", false, "do not wait until the instances have left")
 	return cmd
 }
@@ -65,11 +65,11 @@ func watchDrain(ctx context.Context, l *local, node string, to io.Writer) error 
 			said = line
 			fmt.Fprintln(to, line)
 		}
-		if quiet++; d.Moving > 0 || d.Left > len(d.Held) {
+		if quiet++; d.Moving > 0 || d.Left > d.Stuck {
 			quiet = 0
 		}
 		if quiet > 2 {
-			return fmt.Errorf("%d of the instances of %s cannot leave it:\n  %s", len(d.Held), node, strings.Join(d.Held, "\n  "))
+			return fmt.Errorf("%d of the instances of %s cannot leave it:\n  %s", d.Stuck, node, strings.Join(d.Held, "\n  "))
 		}
 		select {
 		case <-time.After(drainPoll):
@@ -81,8 +81,8 @@ func watchDrain(ctx context.Context, l *local, node string, to io.Writer) error 
 
 func drainLine(d *clusterapi.Drain) string {
 	line := fmt.Sprintf("%d left, %d on their way", d.Left, d.Moving)
-	if n := len(d.Held); n > 0 {
-		line += fmt.Sprintf(", %d cannot leave", n)
+	if d.Stuck > 0 {
+		line += fmt.Sprintf(", %d cannot leave", d.Stuck)
 	}
 	return line
 }

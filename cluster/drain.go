@@ -39,3 +39,19 @@ func (i *Instance) OnItsWay() bool {
 func (i *Instance) Leftover(node NodeID) bool {
 	return i.Op != nil && i.Op.Move != nil && i.Op.Step == StepWaiting && i.Op.Move.From == node && i.Node != node
 }
+
+// CameBack says why the instance is where it is, if the last that was done to it was to take it somewhere else and failed: no other node
+// has room for it, say. It is empty for all others.
+func (v *View) CameBack(id InstanceID) (why string) {
+	var last *Action
+	for a := range v.Actions(id) {
+		last = a
+	}
+	if last == nil || last.Message == "" || (last.Kind != moves[OpLive].action && last.Kind != moves[OpMigrate].action) {
+		return ""
+	}
+	if n := len(last.Events); n > 0 && last.Events[n-1].Details != "" {
+		return last.Events[n-1].Details
+	}
+	return last.Message
+}

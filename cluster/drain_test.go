@@ -1,6 +1,9 @@
 package cluster
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // What a node that is drained can do about an instance follows from the instance's state alone.
 func TestWayOut(t *testing.T) {
@@ -35,5 +38,23 @@ func TestWayOut(t *testing.T) {
 	}
 	if waits.Op.Move.Drain = true; !waits.OnItsWay() {
 		t.Error("what the leader confirms waits for its user")
+	}
+}
+
+// An instance that was to leave its node and found no room is there with the reason, until something else is done to it.
+func TestCameBack_SaysWhyUntilSomethingElseIsDone(t *testing.T) {
+	w := newTown(t)
+	id := w.active("i1").ID
+	if why := w.s.View().CameBack(id); why != "" {
+		t.Errorf("it never left, and came back: %q", why)
+	}
+	w.do(&BeginMove{ID: id, Operation: "op-1", What: OpLive, Drain: true, By: operator})
+	w.do(&PlaceMove{ID: id, Operation: "op-1", Explanation: Explanation{Reasons: []string{"n2 is full"}}})
+	if why := w.s.View().CameBack(id); !strings.Contains(why, "n2 is full") {
+		t.Errorf("it came back because of %q", why)
+	}
+	w.do(&SetPower{ID: id, Wanted: WantOff, Request: "req-stop"})
+	if why := w.s.View().CameBack(id); why != "" {
+		t.Errorf("it was stopped since, and still came back: %q", why)
 	}
 }

@@ -69,7 +69,8 @@ type Loss struct {
 type Drain struct {
 	Left   int      `json:"left"`   // instances that the node still has something of
 	Moving int      `json:"moving"` // of them: on their way
-	Held   []string `json:"held"`   // of them: not able to leave, each with its ID and the reason; bounded
+	Stuck  int      `json:"stuck"`  // of them: not able to leave now
+	Held   []string `json:"held"`   // those that are stuck, each with its ID and the reason; bounded
 }
 
 func (s *server) show(r *http.Request) (any, error) {
@@ -165,6 +166,7 @@ const maxHeld = 50
 func drainOf(view *cluster.View, node cluster.NodeID) *Drain {
 	d := &Drain{Held: []string{}}
 	held := func(in *cluster.Instance, why string) {
+		d.Stuck++
 		if len(d.Held) < maxHeld {
 			d.Held = append(d.Held, string(in.ID)+": "+why)
 		}
@@ -177,6 +179,10 @@ func drainOf(view *cluster.View, node cluster.NodeID) *Drain {
 			d.Moving++
 		case kind == "":
 			held(in, why)
+		default:
+			if why := view.CameBack(in.ID); why != "" {
+				held(in, why+" (it is tried again)")
+			}
 		}
 	}
 	for in := range view.UnderWay() {
