@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/kilonova/kilonova/e2e/cloud"
 	"github.com/kilonova/kilonova/e2e/guest"
+	"github.com/kilonova/kilonova/e2e/lab"
 )
 
 // actLimit bounds one operation on a guest, on a machine that is busy with others.
@@ -107,14 +109,48 @@ func (l *life) beginsAnew(before guest.Console) guest.Console {
 
 func (l *life) becomes(check func(now, before guest.Console) error, before guest.Console) (now guest.Console) {
 	l.t.Helper()
+	done := false
+	defer func() {
+		if !done {
+			l.diagnose()
+		}
+	}()
 	l.eventually(l.Name+" counts as it should", bootLimit, func() (err error) {
 		if now, err = l.hear(); err != nil {
 			return err
 		}
 		return check(now, before)
 	})
+	done = true
 	l.alone()
 	return now
+}
+
+// What a guest that does not do as it should is asked for, of libvirt and of QEMU.
+var diagnoses = [][]string{
+	{"domstate", "--reason"}, {"domjobinfo"}, {"domblkerror"}, {"qemu-monitor-command", "--hmp", "info status"},
+	{"qemu-monitor-command", "--hmp", "info block-jobs"}, {"qemu-monitor-command", "--hmp", "info registers -a"},
+}
+
+// diagnose shows what the guest said last, and in what state its QEMU is.
+func (l *life) diagnose() {
+	if text, err := l.console(l.via, l.ID); err == nil {
+		lines := strings.Split(strings.TrimSpace(text), "\n")
+		l.t.Logf("the end of the console of %s:\n%s", l.Name, strings.Join(lines[max(0, len(lines)-logLines):], "\n"))
+	}
+	all, err := l.Lab.QEMUs()
+	if err != nil {
+		l.t.Log(err)
+	}
+	for _, n := range l.Nodes {
+		if !slices.ContainsFunc(all, func(q lab.QEMU) bool { return q.UUID == l.ID && q.Host == n.Name() }) {
+			continue
+		}
+		for _, d := range diagnoses {
+			out, err := n.Host.Run(l.ctx, append([]string{"virsh", d[0], l.ID}, d[1:]...)...)
+			l.t.Logf("%s: virsh %s: %s %v", n.Name(), strings.Join(d, " "), strings.TrimSpace(out), err)
+		}
+	}
 }
 
 // alone checks that the guest has one QEMU in the whole lab, on the node that the API names.
