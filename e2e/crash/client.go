@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/kilonova/kilonova/e2e/audit"
 	"gopkg.in/yaml.v3"
 )
 
@@ -174,21 +175,21 @@ func (c *client) post(ctx context.Context, path string, body, into any) error {
 	return c.ask(ctx, http.MethodPost, path, body, into)
 }
 
-func (c *client) nodes(ctx context.Context) ([]machine, error) {
-	var got struct{ Nodes []machine }
+func (c *client) nodes(ctx context.Context) ([]audit.Machine, error) {
+	var got struct{ Nodes []audit.Machine }
 	err := c.get(ctx, "/cluster/v1/nodes", &got)
 	return got.Nodes, err
 }
 
 // nodesAt gives the nodes as one of them sees them.
-func (c *client) nodesAt(ctx context.Context, via *peer) ([]machine, error) {
-	var got struct{ Nodes []machine }
+func (c *client) nodesAt(ctx context.Context, via *peer) ([]audit.Machine, error) {
+	var got struct{ Nodes []audit.Machine }
 	_, err := c.try(ctx, via, request{method: http.MethodGet, path: "/cluster/v1/nodes"}, &got)
 	return got.Nodes, err
 }
 
-func (c *client) server(ctx context.Context, id string) (*server, error) {
-	var got struct{ Server server }
+func (c *client) server(ctx context.Context, id string) (*audit.Server, error) {
+	var got struct{ Server audit.Server }
 	err := c.get(ctx, "/compute/v2.1/servers/"+id, &got)
 	return &got.Server, err
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"path/filepath"
 
+	"github.com/kilonova/kilonova/e2e/audit"
 	"github.com/kilonova/kilonova/node/operate"
 )
 
@@ -130,8 +131,8 @@ func resizeTo(ctx context.Context, p *play) error {
 }
 
 func imageDeeds() []deed {
-	away := []string{offloaded}
-	shelve := step{act("shelve", nil), offloaded}
+	away := []string{audit.Offloaded}
+	shelve := step{act("shelve", nil), audit.Offloaded}
 	rescue := step{act("rescue", nil), "RESCUE"}
 	snapshot := step{takeSnapshot, "ACTIVE"}
 	return []deed{
@@ -212,8 +213,8 @@ func volumeAttached(ctx context.Context, p *play) error {
 	})
 }
 
-func (p *play) volume(ctx context.Context) (volume, error) {
-	var got struct{ Volume volume }
+func (p *play) volume(ctx context.Context) (audit.Volume, error) {
+	var got struct{ Volume audit.Volume }
 	err := p.api().get(ctx, "/volume/v3/"+p.api().project+"/volumes/"+p.extra, &got)
 	return got.Volume, err
 }
@@ -250,7 +251,7 @@ func createServer(ctx context.Context, p *play) error {
 		device := map[string]any{"boot_index": 0, "uuid": s.image, "source_type": "image", "destination_type": "volume", "volume_size": 1,
 			"delete_on_termination": true}
 		if p.deed.shared {
-			device["volume_type"] = sharedType
+			device["volume_type"] = audit.SharedType
 		}
 		spec["block_device_mapping_v2"] = []map[string]any{device}
 	} else {

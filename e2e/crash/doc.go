@@ -18,5 +18,5 @@
 // representative part of the programme, "make crash" all of it. With "-args -only REGEX" only what is printed like that is played. It needs
 // no root.
 //
-// The checks themselves (chronicle, account) are pure, and tested with made-up histories into which faults were planted.
+// The checks themselves are those of package audit.
 package crash

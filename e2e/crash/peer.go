@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/kilonova/kilonova/e2e/audit"
 	"github.com/kilonova/kilonova/node/failpoint"
 	"github.com/kilonova/kilonova/virt"
 )
@@ -38,7 +39,7 @@ type peer struct {
 	wg     sync.WaitGroup
 
 	reading sync.Mutex
-	records tail // guarded by reading
+	records audit.Tail // guarded by reading
 }
 
 func (p *peer) url() string    { return "https://" + p.addr + ":8774" }

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/kilonova/kilonova/e2e/audit"
 )
 
 // How long things may take.
@@ -123,16 +125,16 @@ func (p *play) prepare(ctx context.Context) error {
 // remember looks what the guest's memory and disk hold on its host.
 func (p *play) remember(host string) memory {
 	p.troupe.town.catchUp(p.troupe.town.peers...)
-	h := p.troupe.town.chronicle.on(p.id)[host]
-	m := memory{on: h.last().On}
-	if f := h.root(); f != nil {
+	h := p.troupe.town.chronicle.On(p.id)[host]
+	m := memory{on: h.Last().On}
+	if f := h.Root(); f != nil {
 		m.boots = f.Notes.Boots
 	}
 	return m
 }
 
 // await waits until nothing is under way with the server and also says nothing against it. A server that is gone has the status "".
-func (p *play) await(ctx context.Context, statuses []string, also func(*server) error) (*server, error) {
+func (p *play) await(ctx context.Context, statuses []string, also func(*audit.Server) error) (*audit.Server, error) {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
 	var last error
@@ -142,9 +144,9 @@ func (p *play) await(ctx context.Context, statuses []string, also func(*server) 
 			return s, fmt.Errorf("wait until it is one of %q: %w", statuses, last)
 		}
 		if no, ok := err.(*refused); ok && no.status == http.StatusNotFound {
-			s, err = &server{ID: p.id}, nil
+			s, err = &audit.Server{ID: p.id}, nil
 		}
-		if err == nil && s.settled() && (statuses == nil || slices.Contains(statuses, s.Status)) {
+		if err == nil && s.Settled() && (statuses == nil || slices.Contains(statuses, s.Status)) {
 			if also == nil {
 				return s, nil
 			}
@@ -193,8 +195,8 @@ func (p *play) perform(ctx context.Context) {
 }
 
 // end waits until the deed is done or undone, and the server's actions say so.
-func (p *play) end(ctx context.Context) (*server, error) {
-	return p.await(ctx, append(slices.Clone(p.deed.done), p.deed.undone...), func(s *server) error {
+func (p *play) end(ctx context.Context) (*audit.Server, error) {
+	return p.await(ctx, append(slices.Clone(p.deed.done), p.deed.undone...), func(s *audit.Server) error {
 		_, err := p.told(ctx)
 		return err
 	})
@@ -245,7 +247,7 @@ func (p *play) told(ctx context.Context) (failure string, err error) {
 }
 
 // judge looks whether the answer was honest, and whether anything was lost.
-func (p *play) judge(ctx context.Context, s *server) {
+func (p *play) judge(ctx context.Context, s *audit.Server) {
 	failure, err := p.told(ctx)
 	if err != nil {
 		p.fault("%v", err)
@@ -260,14 +262,14 @@ func (p *play) judge(ctx context.Context, s *server) {
 	case p.undone && p.cue.harm == none:
 		p.fault("nothing went wrong, and it failed: %s", failure)
 	}
-	if s.Status == "" || s.Status == offloaded || p.deed.makes || s.Status == "ERROR" {
+	if s.Status == "" || s.Status == audit.Offloaded || p.deed.makes || s.Status == "ERROR" {
 		return
 	}
 	now := p.remember(s.Host)
 	if p.deed.memory && !now.on.Equal(p.before.on) {
-		p.fault("its guest was booted at %s, and before at %s", clock(now.on), clock(p.before.on))
+		p.fault("its guest was booted at %s, and before at %s", now.on.Format(time.RFC3339Nano), p.before.on.Format(time.RFC3339Nano))
 	}
-	if booted := p.troupe.town.chronicle.booted(p.id); !p.deed.anew && !p.undone && !s.ofVolume() && s.Status != "RESCUE" && now.boots != booted {
+	if booted := p.troupe.town.chronicle.Booted(p.id); !p.deed.anew && !p.undone && !s.OfVolume() && s.Status != "RESCUE" && now.boots != booted {
 		p.fault("its disk was booted %d times and counts %d", booted, now.boots)
 	}
 }

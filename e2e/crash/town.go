@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/kilonova/kilonova/e2e/audit"
 )
 
 const (
@@ -27,7 +29,7 @@ type town struct {
 	peers  []*peer
 	api    *client
 
-	chronicle *chronicle
+	chronicle *audit.Chronicle
 	stop      context.CancelFunc
 	readers   sync.WaitGroup
 
@@ -39,7 +41,7 @@ var joinToken = regexp.MustCompile(`\bkn1\S+`)
 
 // newTown makes a cluster and waits until every node has a vote and takes instances.
 func newTown(ctx context.Context, binary, dir, loopback string) (_ *town, err error) {
-	t := &town{dir: dir, binary: binary, chronicle: newChronicle()}
+	t := &town{dir: dir, binary: binary, chronicle: audit.NewChronicle()}
 	defer func() {
 		if err != nil {
 			t.close()
@@ -48,7 +50,7 @@ func newTown(ctx context.Context, binary, dir, loopback string) (_ *town, err er
 	for i := range townSize {
 		name := "crash" + strconv.Itoa(i+1)
 		p := &peer{town: t, name: name, addr: loopback + "." + strconv.Itoa(i+1), dir: filepath.Join(dir, name), armed: map[string]string{},
-			records: tail{path: filepath.Join(dir, name, "sim.json")}}
+			records: audit.Tail{Path: filepath.Join(dir, name, "sim.json")}}
 		if err := os.MkdirAll(p.dir, 0o700); err != nil {
 			return nil, err
 		}
@@ -93,14 +95,14 @@ func (t *town) follow(ctx context.Context, p *peer) {
 	}
 	p.reading.Lock()
 	defer p.reading.Unlock()
-	p.records.close()
+	p.records.Close()
 }
 
 // catchUp takes in all that hosts have written until now.
 func (t *town) catchUp(peers ...*peer) {
 	for _, p := range peers {
 		p.reading.Lock()
-		err := p.records.read(func(e entry) { t.chronicle.take(p.name, e) })
+		err := p.records.Read(func(e audit.Entry) { t.chronicle.Take(p.name, e) })
 		p.reading.Unlock()
 		if err != nil {
 			t.fault("%v", err)

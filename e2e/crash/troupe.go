@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/kilonova/kilonova/e2e/audit"
 )
 
 // auditTimeout is how long the cluster may take to clear everything away after a wave.
@@ -151,9 +153,9 @@ func (w *wave) run(ctx context.Context) {
 	w.audit(ctx)
 	w.check(w.sweep(ctx))
 	w.audit(ctx)
-	w.faults = append(w.faults, w.town.chronicle.twice()...)
+	w.faults = append(w.faults, w.town.chronicle.Twice()...)
 	w.faults = append(w.faults, w.town.taken()...)
-	w.town.chronicle.forget()
+	w.town.chronicle.Forget()
 }
 
 func (w *wave) check(err error) {
@@ -185,7 +187,7 @@ func (w *wave) fell(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if slices.ContainsFunc(nodes, func(n machine) bool { return n.Name == w.victim.name && n.State == "up" }) {
+			if slices.ContainsFunc(nodes, func(n audit.Machine) bool { return n.Name == w.victim.name && n.State == "up" }) {
 				return fmt.Errorf("%s takes %s to be up", at.name, w.victim.name)
 			}
 		}
@@ -218,7 +220,7 @@ func (w *wave) audit(ctx context.Context) {
 		if err != nil {
 			faults = []string{err.Error()}
 		} else {
-			faults = a.faults()
+			faults = a.Faults()
 		}
 		if len(faults) == 0 {
 			return
@@ -231,13 +233,13 @@ func (w *wave) audit(ctx context.Context) {
 }
 
 // account asks for everything.
-func (t *town) account(ctx context.Context) (*account, error) {
-	a := &account{left: map[string][]string{}}
-	var servers, softly struct{ Servers []server }
-	var migrations struct{ Migrations []migration }
-	var images struct{ Images []picture }
-	var volumes struct{ Volumes []volume }
-	var snapshots struct{ Snapshots []snapshot }
+func (t *town) account(ctx context.Context) (*audit.Account, error) {
+	a := &audit.Account{Left: map[string][]string{}}
+	var servers, softly struct{ Servers []audit.Server }
+	var migrations struct{ Migrations []audit.Migration }
+	var images struct{ Images []audit.Picture }
+	var volumes struct{ Volumes []audit.Volume }
+	var snapshots struct{ Snapshots []audit.Snapshot }
 	for path, into := range map[string]any{
 		"/compute/v2.1/servers/detail?all_tenants=1&limit=1000":                     &servers,
 		"/compute/v2.1/servers/detail?all_tenants=1&limit=1000&status=SOFT_DELETED": &softly,
@@ -251,22 +253,22 @@ func (t *town) account(ctx context.Context) (*account, error) {
 		}
 	}
 	for _, s := range softly.Servers {
-		if !slices.ContainsFunc(servers.Servers, func(o server) bool { return o.ID == s.ID }) {
+		if !slices.ContainsFunc(servers.Servers, func(o audit.Server) bool { return o.ID == s.ID }) {
 			servers.Servers = append(servers.Servers, s)
 		}
 	}
-	a.servers, a.migrations, a.images = servers.Servers, migrations.Migrations, images.Images
-	a.volumes, a.snapshots = volumes.Volumes, snapshots.Snapshots
+	a.Servers, a.Migrations, a.Images = servers.Servers, migrations.Migrations, images.Images
+	a.Volumes, a.Snapshots = volumes.Volumes, snapshots.Snapshots
 	var err error
-	if a.machines, err = t.api.nodes(ctx); err != nil {
+	if a.Machines, err = t.api.nodes(ctx); err != nil {
 		return nil, err
 	}
 	t.catchUp(t.peers...)
-	a.hosts = t.chronicle.hosts()
+	a.Hosts = t.chronicle.Hosts()
 	for _, p := range t.peers {
-		a.left[p.name] = append(files(p.dir, "volumes"), files(p.dir, "captures")...)
+		a.Left[p.name] = append(files(p.dir, "volumes"), files(p.dir, "captures")...)
 	}
-	a.left["the shared directory"] = files(t.shared(), "volumes")
+	a.Left["the shared directory"] = files(t.shared(), "volumes")
 	return a, nil
 }
 
@@ -294,12 +296,12 @@ func (w *wave) sweep(ctx context.Context) error {
 		}
 		return err
 	}
-	for _, s := range a.servers {
+	for _, s := range a.Servers {
 		if err := drop(http.MethodPost, "/compute/v2.1/servers/"+s.ID+"/action", map[string]any{"forceDelete": nil}); err != nil {
 			return err
 		}
 	}
-	for _, p := range a.images {
+	for _, p := range a.Images {
 		if p.ID == w.stage.image {
 			continue
 		}
@@ -336,11 +338,11 @@ func (w *wave) sweepSnapshots(ctx context.Context, drop func(method, path string
 // sweepVolumes deletes what is free, and says what is left.
 func (w *wave) sweepVolumes(ctx context.Context, drop func(method, path string, body any) error) error {
 	a, err := w.town.account(ctx)
-	if err != nil || len(a.volumes) == 0 {
+	if err != nil || len(a.Volumes) == 0 {
 		return err
 	}
 	var left []string
-	for _, v := range a.volumes {
+	for _, v := range a.Volumes {
 		left = append(left, v.Name+" "+v.Status)
 		if v.Status == "deleting" || len(v.Attachments) > 0 {
 			continue

@@ -1,4 +1,4 @@
-package crash
+package audit
 
 import (
 	"fmt"
@@ -9,8 +9,8 @@ import (
 	"github.com/kilonova/kilonova/virt"
 )
 
-// server is a server as the API shows it.
-type server struct {
+// Server is a server as the API shows it.
+type Server struct {
 	ID     string
 	Name   string
 	Status string
@@ -27,49 +27,53 @@ type server struct {
 	} `json:"os-extended-volumes:volumes_attached"`
 }
 
-// settled tells whether nothing is under way with it.
-func (s *server) settled() bool { return s.Task == nil && s.Status != "BUILD" }
+// Settled tells whether nothing is under way with it.
+func (s *Server) Settled() bool { return s.Task == nil && s.Status != "BUILD" }
 
-// ofVolume tells whether it boots from a volume.
-func (s *server) ofVolume() bool { text, ok := s.Image.(string); return ok && text == "" }
+// OfVolume tells whether it boots from a volume.
+func (s *Server) OfVolume() bool { text, ok := s.Image.(string); return ok && text == "" }
 
-// account is all that the API says at a moment when nothing is under way, and what the hosts hold.
-type account struct {
-	servers    []server
-	machines   []machine
-	migrations []migration
-	images     []picture
-	volumes    []volume
-	snapshots  []snapshot
-	hosts      map[string]map[string]*held
-	left       map[string][]string // by host: files of volumes and of captures
+// Account is all that the API says at a moment when nothing is under way, and what the hosts hold.
+type Account struct {
+	Servers    []Server
+	Machines   []Machine
+	Migrations []Migration
+	Images     []Picture
+	Volumes    []Volume
+	Snapshots  []Snapshot
+	Hosts      map[string]map[string]*Held // by host and server
+	Left       map[string][]string         // by host: files of volumes and of captures
 }
 
-type machine struct {
+// Machine is a node as the API shows it.
+type Machine struct {
 	Name       string
 	Raft       string
-	Used       room
+	Used       Room
 	Status     string
 	State      string
 	Quarantine []string
 }
 
-// room is what a node is promised.
-type room struct {
+// Room is what a node is promised.
+type Room struct {
 	VCPUs     int `json:"vcpus"`
 	MemoryMiB int `json:"memory_mib"`
 	DiskGiB   int `json:"disk_gib"`
 }
 
-type migration struct {
+// Migration is a move of a server, with Nova's word for how far it is.
+type Migration struct {
 	Status   string
 	Instance string `json:"instance_uuid"`
 	Type     string `json:"migration_type"`
 }
 
-type picture struct{ ID, Name, Status string }
+// Picture is an image as the API shows it.
+type Picture struct{ ID, Name, Status string }
 
-type volume struct {
+// Volume is a volume as the API shows it, its size in GiB.
+type Volume struct {
 	ID, Name, Status string
 	Size             int
 	Type             string `json:"volume_type"`
@@ -78,10 +82,11 @@ type volume struct {
 	}
 }
 
-// sharedType is the type of volumes that are on no node's disk.
-const sharedType = "shared"
+// SharedType is the type of volumes that are on no node's disk.
+const SharedType = "shared"
 
-type snapshot struct {
+// Snapshot is a snapshot of a volume, its size in GiB.
+type Snapshot struct {
 	ID, Status string
 	Size       int
 }
@@ -98,34 +103,35 @@ var rest = map[string]struct {
 	"SHUTOFF": {virt.PowerOff, false}, "SOFT_DELETED": {virt.PowerOff, false}, "SUSPENDED": {virt.PowerOff, true},
 }
 
-const offloaded = "SHELVED_OFFLOADED"
+// Offloaded is the status of a server that no host holds.
+const Offloaded = "SHELVED_OFFLOADED"
 
-// faults lists where the cluster and its hosts do not say the same, and what was left over.
-func (a *account) faults() []string {
+// Faults lists where the cluster and its hosts do not say the same, and what was left over.
+func (a *Account) Faults() []string {
 	var all []string
 	add := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
-	known := map[string]*server{}
-	for i := range a.servers {
-		s := &a.servers[i]
+	known := map[string]*Server{}
+	for i := range a.Servers {
+		s := &a.Servers[i]
 		known[s.ID] = s
 		if why := a.compare(s); why != "" {
 			add("server %s (%s) is %s on %q: %s", s.Name, s.ID, s.Status, s.Host, why)
 		}
 	}
-	for _, host := range slices.Sorted(maps.Keys(a.hosts)) {
-		for _, id := range slices.Sorted(maps.Keys(a.hosts[host])) {
-			s, h := known[id], a.hosts[host][id]
-			if s == nil || s.Host != host || s.Status == offloaded {
+	for _, host := range slices.Sorted(maps.Keys(a.Hosts)) {
+		for _, id := range slices.Sorted(maps.Keys(a.Hosts[host])) {
+			s, h := known[id], a.Hosts[host][id]
+			if s == nil || s.Host != host || s.Status == Offloaded {
 				add("%s holds %s, which is not there: defined %t, power %d, disks %d", host, id, h.Defined, h.Power, len(h.Storage.Files))
 			}
 		}
 	}
-	for _, m := range a.migrations {
+	for _, m := range a.Migrations {
 		if !slices.Contains(over, m.Status) {
 			add("the %s of %s is %s", m.Type, m.Instance, m.Status)
 		}
 	}
-	for _, p := range a.images {
+	for _, p := range a.Images {
 		if p.Status != "active" {
 			add("image %s (%s) is %s", p.Name, p.ID, p.Status)
 		}
@@ -135,14 +141,14 @@ func (a *account) faults() []string {
 }
 
 // compare says how a server and its domain differ; "": they do not.
-func (a *account) compare(s *server) string {
-	if !s.settled() {
+func (a *Account) compare(s *Server) string {
+	if !s.Settled() {
 		return fmt.Sprintf("the task is %s", *s.Task)
 	}
-	if s.Status == offloaded {
+	if s.Status == Offloaded {
 		return ""
 	}
-	h := a.hosts[s.Host][s.ID]
+	h := a.Hosts[s.Host][s.ID]
 	want, ok := rest[s.Status]
 	if !ok {
 		return "that is no status to rest in: " + s.Fault.Message + " " + s.Fault.Details
@@ -152,9 +158,9 @@ func (a *account) compare(s *server) string {
 		return "its host has no domain"
 	case h.Power != want.power || h.Saved != want.saved:
 		return fmt.Sprintf("its domain has power %d, saved %t", h.Power, h.Saved)
-	case (h.disk(virt.DiskRescue) != nil) != (s.Status == "RESCUE"):
+	case (h.Disk(virt.DiskRescue) != nil) != (s.Status == "RESCUE"):
 		return "its domain has a rescue disk or lacks one"
-	case (h.root() == nil) != s.ofVolume():
+	case (h.Root() == nil) != s.OfVolume():
 		return "its domain lacks a root disk or has one too many"
 	}
 	for _, f := range h.Storage.Files {
@@ -178,10 +184,10 @@ func (a *account) compare(s *server) string {
 }
 
 // volumeFaults looks whether volumes and servers agree on who has what, and for files of volumes that are gone.
-func (a *account) volumeFaults(known map[string]*server) []string {
+func (a *Account) volumeFaults(known map[string]*Server) []string {
 	var all []string
 	there := map[string]bool{}
-	for _, v := range a.volumes {
+	for _, v := range a.Volumes {
 		there[v.ID] = true
 		if v.Status != "available" && v.Status != "in-use" {
 			all = append(all, fmt.Sprintf("volume %s is %s", v.Name, v.Status))
@@ -193,13 +199,13 @@ func (a *account) volumeFaults(known map[string]*server) []string {
 			}
 		}
 	}
-	for _, s := range a.snapshots {
+	for _, s := range a.Snapshots {
 		there[s.ID] = true
 		if s.Status != "available" {
 			all = append(all, fmt.Sprintf("snapshot %s is %s", s.ID, s.Status))
 		}
 	}
-	for host, files := range a.left {
+	for host, files := range a.Left {
 		for _, f := range files {
 			if id, ok := strings.CutPrefix(f, "volumes/"); !ok || !there[id] {
 				all = append(all, fmt.Sprintf("%s has the file %s left", host, f))
@@ -210,26 +216,26 @@ func (a *account) volumeFaults(known map[string]*server) []string {
 }
 
 // nodeFaults adds up what the nodes are promised. Which disk a volume takes is not said, so disks are added up over all nodes.
-func (a *account) nodeFaults() []string {
+func (a *Account) nodeFaults() []string {
 	var all []string
 	var promised, disk int
-	for i := range a.servers {
-		if s := &a.servers[i]; s.Status != offloaded && !s.ofVolume() {
+	for i := range a.Servers {
+		if s := &a.Servers[i]; s.Status != Offloaded && !s.OfVolume() {
 			disk += s.Flavor.Disk
 		}
 	}
-	for _, v := range a.volumes {
-		if v.Type != sharedType {
+	for _, v := range a.Volumes {
+		if v.Type != SharedType {
 			disk += v.Size
 		}
 	}
-	for _, s := range a.snapshots {
+	for _, s := range a.Snapshots {
 		disk += s.Size
 	}
-	for _, n := range a.machines {
+	for _, n := range a.Machines {
 		var cpus, ram int
-		for i := range a.servers {
-			if s := &a.servers[i]; s.Host == n.Name && s.Status != offloaded {
+		for i := range a.Servers {
+			if s := &a.Servers[i]; s.Host == n.Name && s.Status != Offloaded {
 				cpus, ram = cpus+s.Flavor.VCPUs, ram+s.Flavor.RAM
 			}
 		}
