@@ -2,6 +2,7 @@
 // went where it went.
 //
 //	GET    /cluster/v1                            the cluster and the node that answers
+//	GET    /cluster/v1/state                      the digest of the state at one index, and what in it contradicts itself
 //	GET    /cluster/v1/nodes[/{node}]             nodes, by name or ID
 //	POST   /cluster/v1/nodes/{node}/drain         takes no new instances, and those that it has leave
 //	POST   /cluster/v1/nodes/{node}/undrain

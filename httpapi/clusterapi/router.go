@@ -100,6 +100,7 @@ func (s *server) router(guards ...func(http.Handler) http.Handler) http.Handler 
 	r.MethodNotAllowed(rest.NotFoundPage)
 	r.Route("/v1", func(r chi.Router) {
 		r.Get("/", handle(s.show))
+		r.Get("/state", handle(s.showState))
 		r.Get("/nodes", handle(s.listNodes))
 		r.Get("/nodes/{node}", handle(s.showNode))
 		r.Post("/nodes/{node}/drain", handle(s.drain(true)))
