@@ -13,7 +13,11 @@ const RootLabel = "kilonova"
 
 // CommandLine is the kernel command line of the small guest: everything goes to the serial console, and a
 // guest that cannot start ends instead of hanging.
-const CommandLine = "console=ttyS0 panic=1 net.ifnames=0"
+//
+// Page table isolation is for live migration: QEMU before 9.0 does not look through what an emulated processor has translated when it asks
+// which pages have changed, and misses what is written through an old translation. A kernel that isolates drops them all whenever it comes
+// and goes, which leaves next to nothing to miss.
+const CommandLine = "console=ttyS0 panic=1 net.ifnames=0 pti=on"
 
 const (
 	smallBootMiB = 48

@@ -108,10 +108,10 @@ func (d *Driver) migrationOrder(ctx context.Context, dom rpc.Domain, l virt.Land
 	return params, flags, nil
 }
 
-// wishes are the flags of what may be chosen about a migration. A guest that QEMU emulates is never slowed down: QEMU then misses some of
-// what the guest changes in its memory (seen with 7.2: kernels that fall over a list or a pointer within seconds of their arrival), and it
-// counts on the end of what the processor is at to see all. Whoever cannot be sent fast enough is let stand still instead, when an operator
-// hurries the migration.
+// wishes are the flags of what may be chosen about a migration. A guest that QEMU emulates is never slowed down: before 9.0, QEMU misses
+// some of what such a guest writes between two looks at its memory (it leaves old translations in place when it looks), and whoever is
+// slowed down is looked at more often (seen with 7.2: kernels that fall over a list or a pointer within seconds of their arrival). Who
+// cannot be sent fast enough is let stand still instead, when an operator hurries the migration.
 func wishes(domainType string, o virt.MigrateOptions) (flags rpc.DomainMigrateFlags) {
 	if o.AutoConverge && VirtType(domainType) == KVM {
 		flags |= rpc.MigrateAutoConverge
