@@ -92,6 +92,7 @@ func Open(cfg Config) (*Raft, error) {
 	r.loops.Go(r.terms.watch)
 	r.loops.Go(r.notice.run)
 	r.loops.Go(r.canary.run)
+	r.loops.Go(r.succeed)
 	r.standAlone()
 	if err := errors.Join(r.metrics.register(), r.fault.arm()); err != nil {
 		return nil, errors.Join(fmt.Errorf("open raft: %w", err), r.Close())

@@ -16,16 +16,17 @@ type stream struct {
 	addr   string
 	ctx    context.Context
 	cancel context.CancelFunc
+	ended  chan struct{} // filled when a peer has closed a connection that it had opened
 
 	mu     sync.Mutex
 	closed bool
 	conns  map[*trackedConn]struct{}
-	served sync.WaitGroup // accepted connections that raft has not closed yet
+	served sync.WaitGroup // accepted connections that raft has not closed yet, and who hands on what they ask
 }
 
 func newStream(layer StreamLayer, addr string) *stream {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &stream{StreamLayer: layer, addr: addr, ctx: ctx, cancel: cancel, conns: map[*trackedConn]struct{}{}}
+	return &stream{StreamLayer: layer, addr: addr, ctx: ctx, cancel: cancel, ended: make(chan struct{}, 1), conns: map[*trackedConn]struct{}{}}
 }
 
 // Addr implements net.Listener with the advertised address; raft tells it to peers.
@@ -104,6 +105,18 @@ type trackedConn struct {
 	from     *stream
 	accepted bool
 	once     sync.Once
+}
+
+// Read implements net.Conn. It notes the end of a connection.
+func (t *trackedConn) Read(b []byte) (int, error) {
+	n, err := t.Conn.Read(b)
+	if err != nil && t.accepted {
+		select {
+		case t.from.ended <- struct{}{}:
+		default:
+		}
+	}
+	return n, err
 }
 
 // Close implements net.Conn.

@@ -29,13 +29,15 @@ type transport struct {
 	peers  *contacts
 	muted  atomic.Bool
 	pipes  sync.WaitGroup
+	calls  chan raft.RPC // what peers ask of raft, and stand
 }
 
 func newTransport(cfg Config, peers *contacts) *transport {
 	s := newStream(cfg.Stream, cfg.Addr)
-	return &transport{
+	t := &transport{
 		stream: s,
 		peers:  peers,
+		calls:  make(chan raft.RPC),
 		NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 			Stream:  s,
 			MaxPool: connsPerPeer,
@@ -43,6 +45,38 @@ func newTransport(cfg Config, peers *contacts) *transport {
 			Logger:  newLogger(cfg.Log),
 		}),
 	}
+	s.served.Go(t.pass)
+	return t
+}
+
+// pass hands on what peers ask, until the stream is closed.
+func (t *transport) pass() {
+	for {
+		select {
+		case c := <-t.NetworkTransport.Consumer():
+			t.call(c)
+		case <-t.stream.ctx.Done():
+			return
+		}
+	}
+}
+
+func (t *transport) call(c raft.RPC) {
+	select {
+	case t.calls <- c:
+	case <-t.stream.ctx.Done():
+	}
+}
+
+// Consumer implements raft.Transport.
+func (t *transport) Consumer() <-chan raft.RPC { return t.calls }
+
+// stand has this node stand for election at once, as a leader asks of its successor.
+func (t *transport) stand() {
+	t.call(raft.RPC{
+		Command:  &raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}},
+		RespChan: make(chan raft.RPCResponse, 1),
+	})
 }
 
 // AppendEntries implements raft.Transport. While the peer cannot be connected to, it tries again: raft would double its pause after each

@@ -2,10 +2,10 @@ package rafttest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -13,7 +13,7 @@ import (
 const backlog = 64
 
 // ErrRefused is what a dial to an address gives where nobody listens.
-var ErrRefused = errors.New("connection refused")
+var ErrRefused error = syscall.ECONNREFUSED
 
 // Network connects Streams.
 type Network struct {
