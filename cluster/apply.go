@@ -106,6 +106,7 @@ var applyParts = [...]func(s *State, op Op) (ids []string, refusal *Error, known
 	(*State).applyConsoleOp,
 	(*State).applyGroupOp,
 	(*State).applyLeaseOp,
+	(*State).applyReplicaOp,
 }
 
 func (s *State) applyClusterOp(op Op) (ids []string, refusal *Error, known bool) {

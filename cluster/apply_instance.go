@@ -7,6 +7,7 @@ import (
 
 // saveInstance stores a changed instance.
 func (s *State) saveInstance(in *Instance) {
+	s.ageReplica(in)
 	in.Revision, in.Times.Updated = s.t.meta.Index, s.t.meta.Time
 	s.putInstance(in)
 }
@@ -115,6 +116,7 @@ func (s *State) deleteInstance(o *DeleteInstance) ([]string, *Error) {
 	if in.Node != "" {
 		s.entombEverywhere(in)
 	}
+	s.dropReplica(in)
 	s.dropOperation(in)
 	in.Wanted = WantDeleted
 	in.Generation++
@@ -152,7 +154,7 @@ func (s *State) bury(in *Instance) {
 	now := s.t.meta.Time
 	c := in.Clone()
 	c.Revision, c.Times.Updated, c.Times.Terminated = s.t.meta.Index, now, now
-	c.Deleted, c.Ports, c.Op, c.Mode = true, nil, nil, Mode{}
+	c.Deleted, c.Ports, c.Op, c.Mode, c.Replica = true, nil, nil, Mode{}, nil
 	c.Spec.UserData, c.Spec.PublicKey, c.Spec.AdminPass = nil, "", ""
 	c.Status = Status{VM: VMDeleted, Fault: in.Status.Fault}
 	s.putDeleted(c)

@@ -133,7 +133,15 @@ func (s *State) placeMove(o *PlaceMove) ([]string, *Error) {
 	if o.Node == m.From && in.Op.Kind != OpResize {
 		return nil, Errorf(Invalid, "Instance %s cannot move to the node that it is on", o.ID)
 	}
-	if err := firstOf(s.accepts(o.Node, in.Spec.resourcesAs(&m.Flavor)), s.groupAdmits(in, o.Node), s.volumesAccept(in, o.Node)); err != nil {
+	replica, err := s.promotes(in, o.Node)
+	if err != nil {
+		return nil, err
+	}
+	room := in.Spec.resourcesAs(&m.Flavor)
+	if replica != nil {
+		room = room.Sub(replica.room()) // it has that already
+	}
+	if err := firstOf(s.accepts(o.Node, room), s.groupAdmits(in, o.Node), s.volumesAccept(in, o.Node)); err != nil {
 		return nil, err
 	}
 	m.To, m.Epoch = o.Node, in.newEpoch()
@@ -145,6 +153,9 @@ func (s *State) placeMove(o *PlaceMove) ([]string, *Error) {
 			s.await(in, m.From)
 		}
 		s.arrive(in)
+		if replica != nil {
+			in.Epochs.Disk, in.Replica = replica.Epoch, nil
+		}
 		if in.Wanted != WantOff {
 			in.Wanted = WantOn // its memory died with its node
 		}

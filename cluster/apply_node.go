@@ -178,6 +178,7 @@ func (s *State) removeNode(o *RemoveNode) ([]string, *Error) {
 		return nil, Errorf(Conflict, "The node %s has %d volumes and snapshots, which would be lost with it", n.Name, lost)
 	}
 	s.withdrawOperations(o.ID)
+	s.withdrawReplicas(o.ID)
 	var graves []*Tombstone
 	for t := range prefixed(&s.t.tombstones, string(o.ID)+sep) {
 		graves = append(graves, t)

@@ -273,6 +273,7 @@ func (s *State) dropOperation(in *Instance) {
 
 // entombEverywhere lets every node that may have something of an instance remove it.
 func (s *State) entombEverywhere(in *Instance) {
+	s.dropReplica(in)
 	through := max(in.Epoch, in.Epochs.Given)
 	here := in.Resources()
 	switch node, r := in.held(); node {

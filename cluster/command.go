@@ -122,19 +122,23 @@ const (
 
 	// Networks: 140 to 159.
 
-	// Identity and the cluster itself: 160 to 179.
+	// Identity and the cluster itself: 160 to 169.
 	KindBeginTerm   Kind = 160
 	KindLoseNode    Kind = 161
 	KindReturnNode  Kind = 162
 	KindPutSettings Kind = 163
 
 	KindGuardInstances Kind = 164
+
+	// Replicas of disks: 170 to 179.
+	KindPlaceReplica  Kind = 170
+	KindReportReplica Kind = 171
 )
 
 // CommandVersion is the newest version of the command set that this build knows. Nodes say theirs in their
 // Node record; a kind is used only when every node knows it. Raise it whenever a Kind or a field with meaning
 // is added.
-const CommandVersion uint32 = 3
+const CommandVersion uint32 = 4
 
 // Result is what applying a command gave.
 type Result struct {

@@ -31,6 +31,7 @@ type Instance struct {
 	Deleted     bool          `json:"deleted,omitempty"` // gone; kept for a while for listings
 	Op          *Operation    `json:"op,omitempty"`      // what is under way in several steps; nil: nothing
 	Mode        Mode          `json:"mode,omitzero"`
+	Replica     *Replica      `json:"replica,omitempty"` // the copy of its root disk on another node; nil: none
 }
 
 // Epochs are the epochs of an instance besides its present one.
@@ -278,7 +279,7 @@ func (i *Instance) newEpoch() uint64 {
 }
 
 // Clone returns a copy whose own fields, maps and slices may be changed, those of its operation too. UserData, Placement,
-// Fault, Rescue and flavors are shared: replace them, never write into them.
+// Fault, Rescue, Replica and flavors are shared: replace them, never write into them.
 func (i *Instance) Clone() *Instance {
 	c := *i
 	c.Op = i.Op.clone()

@@ -95,6 +95,9 @@ var newOp = [...]func() Op{
 	KindPutSettings: func() Op { return new(PutSettings) },
 
 	KindGuardInstances: func() Op { return new(GuardInstances) },
+
+	KindPlaceReplica:  func() Op { return new(PlaceReplica) },
+	KindReportReplica: func() Op { return new(ReportReplica) },
 }
 
 // Known tells whether this build can decode and apply commands of the kind.

@@ -119,7 +119,7 @@ func (i *Instance) asks(key string) string {
 // tied says what an instance has on its node alone, so that it cannot be started elsewhere as it was; "" when nothing.
 func (t *tables) tied(in *Instance) string {
 	switch {
-	case !in.Spec.Boot.Volume:
+	case !in.Spec.Boot.Volume && in.CurrentReplica() == nil:
 		return "its root disk is on its node alone"
 	case in.Spec.Flavor.Ephemeral > 0:
 		return "its ephemeral disk is on its node alone"

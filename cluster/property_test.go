@@ -25,7 +25,7 @@ func drawCommand(t *rapid.T, v *View) Command {
 		c.Op = drawGroupOp(t, v)
 		return c
 	}
-	c.Op = pick(t, "about", drawInstanceOp, drawInstanceOp, drawOperationOp, drawOperationOp, drawVolumeOp, drawVolumeOp, drawOtherOp, drawLeaseOp)(t, v)
+	c.Op = pick(t, "about", drawInstanceOp, drawInstanceOp, drawOperationOp, drawOperationOp, drawVolumeOp, drawVolumeOp, drawOtherOp, drawLeaseOp, drawReplicaOp)(t, v)
 	return c
 }
 
@@ -70,7 +70,7 @@ func drawCreate(t *rapid.T, node NodeID) *CreateInstances {
 	o := create("x", node)
 	o.Spec.Flavor.VCPUs = rapid.Int64Range(1, 4).Draw(t, "vcpus")
 	if rapid.Bool().Draw(t, "available") {
-		o.Spec.Metadata = map[string]string{KeyHA: "true"}
+		o.Spec.Metadata = map[string]string{KeyHA: "true", KeyReplicas: "2"}
 	}
 	o.Items = nil
 	for range rapid.IntRange(1, 3).Draw(t, "items") {
@@ -185,6 +185,7 @@ func checkAgainstOracle(t *rapid.T, before, after *View, commands []Command, res
 	if err := after.Verify(); err != nil {
 		t.Fatalf("after %s: %v", describe(commands), err)
 	}
+	checkReplicas(t, before, after)
 	room := make(map[NodeID]Resources)
 	var instances int64
 	var charged Resources
@@ -196,6 +197,9 @@ func checkAgainstOracle(t *rapid.T, before, after *View, commands []Command, res
 		}
 		if node, r := moveRoom(in); node != "" {
 			room[node] = room[node].Add(r)
+		}
+		if r := in.Replica; r != nil {
+			room[r.Node] = room[r.Node].Add(Resources{DiskGiB: r.DiskGiB})
 		}
 	}
 	for n := range after.Nodes() {

@@ -167,6 +167,7 @@ func (c *verifier) operation(in *Instance) {
 	if g, ok := c.v.t.tombstones.Get(nodeKey(in.Node, in.ID)); ok && in.Wanted != WantDeleted && g.Epoch >= in.Epoch {
 		c.fail("instance %s is at epoch %d on a node whose tombstone covers %d", in.ID, in.Epoch, g.Epoch)
 	}
+	c.replica(in)
 	op := in.Op
 	if op == nil {
 		return
@@ -183,6 +184,29 @@ func (c *verifier) operation(in *Instance) {
 				c.fail("the %s of instance %s names node %s, which is not there", op.Kind, in.ID, id)
 			}
 		}
+	}
+}
+
+// replica checks that an instance's replica is where it can be, and that nobody may remove one that is of use.
+func (c *verifier) replica(in *Instance) {
+	r := in.Replica
+	if r == nil {
+		return
+	}
+	if _, ok := c.v.t.nodes.Get(r.Node); !ok {
+		c.fail("the replica of instance %s is on node %s, which is not there", in.ID, r.Node)
+	}
+	if in.Wanted == WantDeleted || r.Epoch > in.Epochs.Given || r.Epoch == in.Epoch {
+		c.fail("instance %s is at epoch %d, with %+v, and has the replica %+v", in.ID, in.Epoch, in.Epochs, *r)
+	}
+	if r.State == ReplicaStale {
+		return
+	}
+	if g, ok := c.v.t.tombstones.Get(nodeKey(r.Node, in.ID)); ok && g.Epoch >= r.Epoch {
+		c.fail("instance %s has the replica %+v on a node whose tombstone covers %d", in.ID, *r, g.Epoch)
+	}
+	if r.Node == in.Node && r.Of == in.Epoch {
+		c.fail("instance %s has its replica on its own node", in.ID)
 	}
 }
 

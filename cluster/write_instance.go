@@ -47,13 +47,16 @@ type claim struct {
 	Resources
 }
 
-// claims are the rooms that an instance takes: on its own node, and on the other one of a move.
-func (i *Instance) claims() (c [2]claim) {
+// claims are the rooms that an instance takes: on its own node, on the other one of a move, and on that of its replica.
+func (i *Instance) claims() (c [3]claim) {
 	if i.holdsRoom() {
 		c[0] = claim{i.Node, i.Resources()}
 	}
 	if node, r := i.held(); node != "" {
 		c[1] = claim{node, r}
+	}
+	if i.Replica != nil {
+		c[2] = claim{i.Replica.Node, i.Replica.room()}
 	}
 	return c
 }
@@ -69,7 +72,7 @@ func (i *Instance) charged() Resources {
 
 // account moves what an instance takes from how it was to how it is; nil: not there.
 func (s *State) account(old, in *Instance) {
-	var before, after [2]claim
+	var before, after [3]claim
 	if old != nil {
 		before = old.claims()
 	}

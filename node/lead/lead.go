@@ -50,6 +50,7 @@ type Leader struct {
 	refused   patience
 	reclaimed time.Time // when reclaim looked last
 	drained   time.Time // when drain did
+	mirrored  time.Time // when replicas did
 	awaited   time.Time // when stopAwaiting did
 	drains    map[cluster.InstanceID]drainTry
 }
@@ -72,6 +73,7 @@ func (l *Leader) Run(ctx context.Context) {
 		l.stopAwaiting(ctx, view)
 		l.forget(ctx, view)
 		l.tend(ctx, view)
+		l.replicas(ctx, view)
 		l.drain(ctx, view)
 		l.reclaim(ctx, view)
 		l.refused.tidy()
