@@ -119,6 +119,7 @@ func measurements() []measurement {
 		{"creates", "creates by 64 clients at the same time", measureCreates},
 		{"burst", "1,000 servers in one request", measureBurst},
 		{"list", "listing servers", measureList},
+		{"failover", "writing when the leader is gone", measureFailover},
 		{"restart", "starting a node with 10,000 instances in its log", measureRestart},
 		{"start", "from the request to the start of a real domain", measureStart},
 		{"operations", "what is done to a server, beside the same done by hand", measureOperations},
