@@ -44,7 +44,7 @@ deps: ## install the Debian packages that are missing (root)
 test: deps build ## run every test: race detector, fuzz seeds, simulation, real guests on several hosts (root)
 	@status=0; \
 	echo "unit tests and clusters in one process, with the race detector"; \
-	$(GO) test -race -timeout $(TIMEOUT) $(UNIT) || status=1; \
+	GO='$(GO)' scripts/race -timeout $(TIMEOUT) $(UNIT) || status=1; \
 	echo "end-to-end tests: hosts, libvirt, guests"; \
 	KILONOVA_BIN=$(CURDIR)/bin/kilonova $(PLAIN) test -trimpath -p 1 -timeout $(TIMEOUT) $(E2E) || status=1; \
 	exit $$status
