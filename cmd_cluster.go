@@ -16,7 +16,7 @@ import (
 
 func newClusterCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "cluster", Short: "Look after the cluster as a whole"}
-	cmd.AddCommand(newSettingsCommand(), newCheckCommand())
+	cmd.AddCommand(newShowCommand(), newSettingsCommand(), newCheckCommand(), newRotateGossipCommand(), newRotateAuthorityCommand())
 	return cmd
 }
 

@@ -107,6 +107,7 @@ var applyParts = [...]func(s *State, op Op) (ids []string, refusal *Error, known
 	(*State).applyGroupOp,
 	(*State).applyLeaseOp,
 	(*State).applyReplicaOp,
+	(*State).applyKeysOp,
 }
 
 func (s *State) applyClusterOp(op Op) (ids []string, refusal *Error, known bool) {

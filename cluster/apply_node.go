@@ -73,6 +73,9 @@ func (s *State) enrolNode(o *EnrolNode) ([]string, *Error) {
 	if token.expired(s.t.meta.Time) {
 		return nil, Errorf(Forbidden, "The join token has expired")
 	}
+	if o.Authority != 0 && o.Authority != s.t.authority.Revision {
+		return nil, Errorf(Stale, "The cluster's authority was changed in the meantime")
+	}
 	if _, gone := s.t.removed.Get(o.Node.ID); gone {
 		return nil, Errorf(Conflict, "The node %s was removed from the cluster and may not come back; enrol it anew with an empty data directory", o.Node.ID)
 	}
@@ -196,6 +199,7 @@ func (s *State) removeNode(o *RemoveNode) ([]string, *Error) {
 	s.removeVolumesFrom(n)
 	s.dropNode(n)
 	s.t.removed.Set(o.ID, removal{Node: o.ID, At: s.t.meta.Time})
+	s.turnAll()
 	return []string{string(o.ID)}, nil
 }
 

@@ -133,6 +133,11 @@ const (
 	// Replicas of disks: 170 to 179.
 	KindPlaceReplica  Kind = 170
 	KindReportReplica Kind = 171
+
+	// Keys of the whole cluster: 190 to 199.
+	KindBeginRotation   Kind = 190
+	KindConfirmKeys     Kind = 191
+	KindAdvanceRotation Kind = 192
 )
 
 // CommandVersion is the newest version of the command set that this build knows. Nodes say theirs in their

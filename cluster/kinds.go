@@ -98,6 +98,10 @@ var newOp = [...]func() Op{
 
 	KindPlaceReplica:  func() Op { return new(PlaceReplica) },
 	KindReportReplica: func() Op { return new(ReportReplica) },
+
+	KindBeginRotation:   func() Op { return new(BeginRotation) },
+	KindConfirmKeys:     func() Op { return new(ConfirmKeys) },
+	KindAdvanceRotation: func() Op { return new(AdvanceRotation) },
 }
 
 // Known tells whether this build can decode and apply commands of the kind.

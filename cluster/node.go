@@ -155,6 +155,9 @@ type Authority struct {
 	TokenKeys  []SigningKey `json:"token_keys"` // newest first; all verify, the first signs
 	Created    Time         `json:"created"`
 	Revision   uint64       `json:"revision"`
+
+	// Other is trusted beside CACert while the authority is rotated: the next one at first, then the former one.
+	Other *AuthorityPair `json:"other,omitempty"`
 }
 
 // SigningKey signs API tokens (Ed25519).

@@ -33,6 +33,10 @@ type EnrolNode struct {
 	Token  TokenID `json:"token"`
 	Secret Hash    `json:"secret"` // SHA-256 of the secret
 	Node   Node    `json:"node"`
+
+	// Authority is the Revision of the authority that signed the node's certificates. Stale when there is another by now: a node that was
+	// signed for just before a rotation ended would not be let in. 0: not compared.
+	Authority uint64 `json:"authority,omitempty"`
 }
 
 // UpdateNode records what a node says about itself: capacity, host facts, bridges, version, name, address. Zone, voter

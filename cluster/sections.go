@@ -60,6 +60,7 @@ var sections = [...]section{
 	table(37, func(t *tables) *btree.Map[string, *VolumeType] { return &t.volumeTypes }, (*State).putVolumeType),
 	table(40, func(t *tables) *btree.Map[string, *ConsoleToken] { return &t.consoleTokens }, (*State).putConsoleToken),
 	single(50, func(t *tables) *Settings { return t.settings }, func(s *State, x *Settings) { s.t.settings = x }),
+	table(51, func(t *tables) *btree.Map[Keyset, *Rotation] { return &t.rotations }, (*State).putRotation),
 }
 
 // single makes the section of something that is there at most once.

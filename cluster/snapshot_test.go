@@ -38,6 +38,7 @@ func busyTown(t testing.TB) *town {
 	w.do(&DeleteInstance{ID: "c"})
 	w.do(create("d", ""))
 	w.do(&DeleteInstance{ID: "d"})
+	w.do(&BeginRotation{Keys: KeysGossip, GossipKey: []byte("new")})
 	w.together()
 	w.apply(Command{ID: "once", Digest: Hash{4}, Op: &DeletePort{ID: "alone"}})
 	for i := range sections {

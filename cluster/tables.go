@@ -50,6 +50,7 @@ type nodeTables struct {
 	nodeByAddress btree.Map[string, NodeID]
 	removed       btree.Map[NodeID, removal] // node IDs that may never come back
 	joinTokens    btree.Map[TokenID, *JoinToken]
+	rotations     btree.Map[Keyset, *Rotation]
 }
 
 type identityTables struct {
@@ -171,6 +172,7 @@ func (c *nodeTables) share(t *nodeTables) {
 	c.nodeByAddress = *t.nodeByAddress.Copy()
 	c.removed = *t.removed.Copy()
 	c.joinTokens = *t.joinTokens.Copy()
+	c.rotations = *t.rotations.Copy()
 }
 
 func (c *identityTables) share(t *identityTables) {

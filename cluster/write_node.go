@@ -34,3 +34,11 @@ func (s *State) dropNode(n *Node) {
 	reindex(&s.t.nodeByName, n.Name, "", n.ID)
 	reindex(&s.t.nodeByAddress, n.Address, "", n.ID)
 }
+
+// putAuthority stores the cluster's keys as they are from now on.
+func (s *State) putAuthority(a *Authority) {
+	a.Revision = s.t.meta.Index
+	s.t.authority = a
+}
+
+func (s *State) putRotation(r *Rotation) { s.t.rotations.Set(r.Keys, r) }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -49,11 +50,14 @@ func (a *admission) Enrol(ctx context.Context, r peer.JoinRequest) (peer.JoinRes
 	if err != nil {
 		return none, err
 	}
-	cmd := cluster.Command{
-		Time: cluster.At(time.Now()),
-		Op:   &cluster.EnrolNode{Token: r.Token, Secret: sha256.Sum256(r.Secret), Node: r.Node},
+	op := &cluster.EnrolNode{Token: r.Token, Secret: sha256.Sum256(r.Secret), Node: r.Node}
+	if view.AllKnow(cluster.KeyCommands) {
+		op.Authority = view.Authority().Revision
 	}
-	if _, err := a.backend.Propose(ctx, cmd); err != nil {
+	if _, err := a.backend.Propose(ctx, cluster.Command{Time: cluster.At(time.Now()), Op: op}); err != nil {
+		if cluster.CodeOf(err) == cluster.Stale {
+			return none, cluster.Errorf(cluster.Unavailable, "the cluster's keys are just being replaced: try again")
+		}
 		return none, err
 	}
 	return a.welcome(r, certs)
@@ -106,7 +110,7 @@ func checkApplicant(view *cluster.View, r peer.JoinRequest) error {
 	return nil
 }
 
-type signedPair struct{ peer, api []byte }
+type signedPair struct{ peer, api, by []byte }
 
 func (a *admission) sign(view *cluster.View, r peer.JoinRequest) (signedPair, error) {
 	var p signedPair
@@ -118,6 +122,7 @@ func (a *admission) sign(view *cluster.View, r peer.JoinRequest) (signedPair, er
 	if err != nil {
 		return p, err
 	}
+	p.by = au.CACert
 	s := pki.Subject{Role: pki.RolePeer, Node: r.Node.ID, Name: r.Node.Name, Address: r.Node.Address}
 	if p.peer, err = authority.Sign(r.PeerCSR, s, time.Now()); err != nil {
 		return p, cluster.Errorf(cluster.Invalid, "%v", err)
@@ -138,8 +143,13 @@ func (a *admission) welcome(r peer.JoinRequest, certs signedPair) (peer.JoinResp
 	}
 	au := view.Authority()
 	res := peer.JoinResponse{
-		ClusterID: au.ClusterID, CACert: au.CACert, PeerCert: certs.peer, APICert: certs.api,
+		ClusterID: au.ClusterID, CACert: certs.by, PeerCert: certs.peer, APICert: certs.api,
 		GossipKeys: au.GossipKeys, Node: *n,
+	}
+	for _, der := range au.Authorities() {
+		if !bytes.Equal(der, certs.by) {
+			res.OtherCAs = append(res.OtherCAs, der)
+		}
 	}
 	for other := range view.Nodes() {
 		if other.ID != n.ID {

@@ -42,6 +42,13 @@ type enrolment struct {
 	Bind       string         `json:"bind"`
 	GossipKeys [][]byte       `json:"gossip_keys"`
 	Peers      []peer.Address `json:"peers"` // where to look for the cluster, before the state is known
+
+	// Keys is the revision of the cluster's keys (cluster.Authority) that this node has and may have told the others so. Older ones, which a
+	// replica has for a moment after a start, are not gone back to.
+	Keys uint64 `json:"keys,omitempty"`
+
+	// Pins are the fingerprints of the authorities that the cluster had while this node was in it, the newest last.
+	Pins []cluster.Hash `json:"pins,omitempty"`
 }
 
 // dataDir is a node's directory, locked against a second process.
@@ -219,21 +226,30 @@ func (d *dataDir) leaf(name string) (tls.Certificate, error) {
 	return cert, nil
 }
 
-// saveAuthority writes the authority's certificate, for clients: it is what OS_CACERT names.
-func (d *dataDir) saveAuthority(der []byte) error {
-	return writeFile(d.file(authorityPEM), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+// saveAuthorities writes the certificates of the authorities that are trusted, the one that signs first. Clients read it, too: it is what
+// OS_CACERT names.
+func (d *dataDir) saveAuthorities(ders ...[]byte) error {
+	var out []byte
+	for _, der := range ders {
+		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	}
+	return writeFile(d.file(authorityPEM), out)
 }
 
-func (d *dataDir) authority() (*pki.Authority, error) {
+// authorities reads who is trusted; there is at least one.
+func (d *dataDir) authorities() (pki.Trusted, error) {
 	b, err := os.ReadFile(d.file(authorityPEM))
 	if err != nil {
 		return nil, fmt.Errorf("read the cluster's authority: %w", err)
 	}
-	block, _ := pem.Decode(b)
-	if block == nil {
+	var ders [][]byte
+	for block, rest := pem.Decode(b); block != nil; block, rest = pem.Decode(rest) {
+		ders = append(ders, block.Bytes)
+	}
+	if len(ders) == 0 {
 		return nil, fmt.Errorf("read the cluster's authority: %s is not PEM", d.file(authorityPEM))
 	}
-	return pki.ParseAuthority(block.Bytes, nil)
+	return pki.ParseTrusted(ders)
 }
 
 // writeFile replaces a file as a whole, or leaves it as it was, also through a loss of power.

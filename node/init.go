@@ -114,7 +114,7 @@ func signOwn(dir *dataDir, a *pki.Authority, id cluster.NodeID, cfg *Config, now
 	if err != nil {
 		return err
 	}
-	return errors.Join(dir.saveAuthority(a.CertDER()), dir.saveLeaf(peerPEM, peer), dir.saveLeaf(apiPEM, api))
+	return errors.Join(dir.saveAuthorities(a.CertDER()), dir.saveLeaf(peerPEM, peer), dir.saveLeaf(apiPEM, api))
 }
 
 // firstCommand is what a cluster begins with.

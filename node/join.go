@@ -2,11 +2,13 @@ package node
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -67,11 +69,11 @@ func sameCluster(dir *dataDir, id enrolment, cfg *Config, token string) error {
 		if err != nil {
 			return err
 		}
-		a, err := dir.authority()
+		trusted, err := dir.authorities()
 		if err != nil {
 			return err
 		}
-		if a.Fingerprint() != parsed.Pin {
+		if !trusted.Has(parsed.Pin) && !slices.Contains(id.Pins, parsed.Pin) {
 			return fmt.Errorf("%s belongs to a node of cluster %s, and the token is for another one: use an empty --data-dir", dir.path, id.ClusterID)
 		}
 	}
@@ -115,10 +117,14 @@ func enrol(ctx context.Context, dir *dataDir, cfg *Config, id enrolment, through
 	if res.ClusterID != authority.ClusterID() {
 		return fmt.Errorf("join through %s: it answered for cluster %s, not %s", through, res.ClusterID, authority.ClusterID())
 	}
+	trusted, err := pki.ParseTrusted(append([][]byte{res.CACert}, res.OtherCAs...))
+	if err != nil {
+		return fmt.Errorf("join through %s: %w", through, err)
+	}
 	err = errors.Join(
-		dir.saveAuthority(authority.CertDER()),
-		dir.saveLeaf(peerPEM, pki.Leaf(res.PeerCert, keys.peer, authority.CertDER())),
-		dir.saveLeaf(apiPEM, pki.Leaf(res.APICert, keys.api, authority.CertDER())))
+		dir.saveAuthorities(append([][]byte{res.CACert}, res.OtherCAs...)...),
+		dir.saveLeaf(peerPEM, pki.Leaf(res.PeerCert, keys.peer, res.CACert)),
+		dir.saveLeaf(apiPEM, pki.Leaf(res.APICert, keys.api, res.CACert)))
 	if err != nil {
 		return err
 	}
@@ -126,7 +132,7 @@ func enrol(ctx context.Context, dir *dataDir, cfg *Config, id enrolment, through
 	if err != nil {
 		return fmt.Errorf("join through %s: what it sent is no certificate for this machine: %w", through, err)
 	}
-	who, err := authority.VerifyPeer([]*x509.Certificate{leaf.Leaf}, pki.RolePeer, time.Now())
+	who, err := trusted.VerifyPeer([]*x509.Certificate{leaf.Leaf}, pki.RolePeer, time.Now())
 	if err != nil {
 		return fmt.Errorf("join through %s (are the clocks right?): %w", through, err)
 	}
@@ -134,6 +140,7 @@ func enrol(ctx context.Context, dir *dataDir, cfg *Config, id enrolment, through
 		return fmt.Errorf("join through %s: it sent the certificate of node %s, not of %s", through, who, id.Node)
 	}
 	id.ClusterID, id.GossipKeys, id.Peers = res.ClusterID, res.GossipKeys, res.Peers
+	id.Pins = []cluster.Hash{token.Pin}
 	if err := dir.saveEnrolment(id); err != nil {
 		return err
 	}
@@ -142,22 +149,20 @@ func enrol(ctx context.Context, dir *dataDir, cfg *Config, id enrolment, through
 
 // signLeaves makes a node's two certificates with an authority that is at hand.
 func signLeaves(a *pki.Authority, k leafKeys, id cluster.NodeID, cfg *Config, now time.Time) (peer, api tls.Certificate, err error) {
-	s := pki.Subject{Role: pki.RolePeer, Node: id, Name: cfg.Name, Address: cfg.Bind}
-	csr, err := pki.Request(k.peer)
+	if peer, err = signLeaf(a, pki.RolePeer, k.peer, id, cfg, now); err == nil {
+		api, err = signLeaf(a, pki.RoleAPI, k.api, id, cfg, now)
+	}
+	return peer, api, err
+}
+
+func signLeaf(a *pki.Authority, role pki.Role, key *ecdsa.PrivateKey, id cluster.NodeID, cfg *Config, now time.Time) (tls.Certificate, error) {
+	csr, err := pki.Request(key)
 	if err != nil {
-		return peer, api, err
+		return tls.Certificate{}, err
 	}
-	der, err := a.Sign(csr, s, now)
+	der, err := a.Sign(csr, pki.Subject{Role: role, Node: id, Name: cfg.Name, Address: cfg.Bind}, now)
 	if err != nil {
-		return peer, api, err
+		return tls.Certificate{}, err
 	}
-	peer = pki.Leaf(der, k.peer, a.CertDER())
-	s.Role = pki.RoleAPI
-	if csr, err = pki.Request(k.api); err != nil {
-		return peer, api, err
-	}
-	if der, err = a.Sign(csr, s, now); err != nil {
-		return peer, api, err
-	}
-	return peer, pki.Leaf(der, k.api, a.CertDER()), nil
+	return pki.Leaf(der, key, a.CertDER()), nil
 }

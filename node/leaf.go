@@ -16,6 +16,13 @@ type cachedLeaf struct {
 	read time.Time
 }
 
+// forget has the certificate read again by the next who needs it.
+func (c *cachedLeaf) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.read = time.Time{}
+}
+
 // get reads the certificate again now and then. When that fails, the old one serves on.
 func (c *cachedLeaf) get(d *dataDir) (tls.Certificate, error) {
 	c.mu.Lock()

@@ -122,7 +122,7 @@ func (n *node) open() error {
 }
 
 func (n *node) openWire() error {
-	authority, err := n.dir.authority()
+	trusted, err := n.dir.authorities()
 	if err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func (n *node) openWire() error {
 		return err
 	}
 	d := &directory{
-		creds: peernet.NewCredentials(leaf, authority),
+		creds: peernet.NewCredentials(leaf, trusted...),
 		known: map[cluster.NodeID]string{n.id.Node: n.cfg.Bind},
 	}
 	for _, p := range n.id.Peers {
@@ -178,7 +178,7 @@ func (n *node) openGossip() error {
 		return err
 	}
 	keys := n.id.GossipKeys
-	if au := n.state.Local().Authority(); au != nil {
+	if au := n.state.Local().Authority(); au != nil && au.Revision >= n.id.Keys {
 		keys = au.GossipKeys
 	}
 	n.members.gossip, err = gossip.Open(gossip.Config{
@@ -293,7 +293,7 @@ func (n *node) run(ctx context.Context) error {
 	wg.Go(func() { n.host.inventory.run(ctx) })
 	wg.Go(func() { n.host.volumes.run(ctx) })
 	wg.Go(func() { n.host.images.sweep(ctx, n.state.Read) })
-	wg.Go(func() { n.renew(ctx) })
+	wg.Go(func() { n.newKeeper().run(ctx) })
 	wg.Go(func() { n.tendMemory(ctx) })
 	wg.Go(func() { n.watchMembers(ctx) })
 	notifySystemd("READY=1")

@@ -18,11 +18,7 @@ const (
 
 // watchMembers cuts the connections of nodes that are no longer members, and ends this node when it is one of them.
 func (n *node) watchMembers(ctx context.Context) {
-	standing, err := n.newStanding()
-	if err != nil {
-		n.fail(err)
-		return
-	}
+	standing := n.newStanding()
 	for {
 		view, changed := n.state.raft.Latest()
 		if view.WasRemoved(n.id.Node) {

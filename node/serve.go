@@ -90,7 +90,7 @@ const handshakeGrace = 10 * time.Second
 func (n *node) clusterConfig(tokens *identity.Tokens) clusterapi.Config {
 	return clusterapi.Config{
 		Backend: n.state, Verifier: tokens, Self: n.id.Node, Version: n.cfg.Version,
-		Members: n.members, Minter: mint{n.state}, Placer: n.state.chooser,
+		Members: n.members, Minter: mint{n.state}, Placer: n.state.chooser, Keysmith: keysmith{},
 	}
 }
 

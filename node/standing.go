@@ -28,12 +28,12 @@ func (r registrar) Removed(id cluster.NodeID) bool { return r.view().WasRemoved(
 // standing finds out whether this node was removed while it was away. Then nobody lets it in, so it cannot read it in the state; but
 // whoever refuses it answers the question, at the door where machines join. Only a proven node of the cluster is believed.
 type standing struct {
-	self      cluster.NodeID
-	authority *pki.Authority
-	leader    func() bool // somebody is known to lead
-	peers     func() []peer.Address
-	heard     time.Time // when a leader was known last
-	next      int       // whom to ask
+	self    cluster.NodeID
+	trusted func() (pki.Trusted, error)
+	leader  func() bool // somebody is known to lead
+	peers   func() []peer.Address
+	heard   time.Time // when a leader was known last
+	next    int       // whom to ask
 }
 
 // removed asks one node, if none has been known to lead for a while, and tells whether this node was removed.
@@ -49,7 +49,13 @@ func (s *standing) removed(ctx context.Context) bool {
 	s.next++
 	ctx, cancel := context.WithTimeout(ctx, standingTimeout)
 	defer cancel()
-	conn, _, err := peernet.DialJoin(ctx, hostPort(all[s.next%len(all)].Address, PeerPort), s.authority.Fingerprint())
+	trusted, err := s.trusted()
+	if err != nil {
+		return false
+	}
+	// While there are two authorities, a node that knows one of them may answer.
+	pin := trusted[s.next/len(all)%len(trusted)].Fingerprint()
+	conn, _, err := peernet.DialJoin(ctx, hostPort(all[s.next%len(all)].Address, PeerPort), pin)
 	if err != nil {
 		return false // it does not answer; another one may
 	}
@@ -59,16 +65,12 @@ func (s *standing) removed(ctx context.Context) bool {
 }
 
 // standing is made when the state is open.
-func (n *node) newStanding() (*standing, error) {
-	authority, err := n.dir.authority()
-	if err != nil {
-		return nil, err
-	}
+func (n *node) newStanding() *standing {
 	return &standing{
-		self: n.id.Node, authority: authority, heard: time.Now(),
+		self: n.id.Node, trusted: n.dir.authorities, heard: time.Now(),
 		leader: func() bool { _, known := n.state.raft.Leader(); return known },
 		peers:  n.otherNodes,
-	}, nil
+	}
 }
 
 // otherNodes are the nodes of the state as this node has it, or those that the enrolment named.

@@ -43,7 +43,7 @@ func newAPI(t testing.TB) *api {
 }
 
 func (a *api) config() clusterapi.Config {
-	return clusterapi.Config{Backend: a.Cloud, Verifier: a.Cloud, Self: a.Node.ID, Version: "v9", Members: a, Minter: a, Placer: a}
+	return clusterapi.Config{Backend: a.Cloud, Verifier: a.Cloud, Self: a.Node.ID, Version: "v9", Members: a, Minter: a, Placer: a, Keysmith: a}
 }
 
 // Members implements clusterapi.Members.
@@ -122,7 +122,7 @@ func (a *api) second() cluster.NodeID {
 	a.t.Helper()
 	a.Must(&cluster.PutJoinToken{Token: cluster.JoinToken{ID: "join", Hash: cluster.Hash{1}, Uses: 1, Expires: cluster.At(time.Now().Add(time.Hour))}})
 	a.Must(&cluster.EnrolNode{Token: "join", Secret: cluster.Hash{1}, Node: cluster.Node{
-		ID: "0b5f", Name: "node-0", Address: "192.0.2.12", Zone: "nova", Voter: cluster.VoterAuto, Capacity: a.Node.Capacity,
+		ID: "0b5f", Name: "node-0", Address: "192.0.2.12", Zone: "nova", Voter: cluster.VoterAuto, Commands: cluster.CommandVersion, Capacity: a.Node.Capacity,
 		Host: cluster.HostFacts{Trouble: "the hypervisor does not answer"},
 	}})
 	return "0b5f"

@@ -10,6 +10,8 @@
 //	GET    /cluster/v1/tokens                     join tokens, without their secrets
 //	POST   /cluster/v1/tokens                     {"uses": 1, "ttl": "1h", "zone": ""} -> 201 {"token": "kn1..."}
 //	DELETE /cluster/v1/tokens/{id}
+//	GET    /cluster/v1/keys                       how far the rotations of the gossip key and of the authority are
+//	POST   /cluster/v1/keys/{keys}/rotate         gossip or authority: {"keep": "24h", "force": false}
 //	GET    /cluster/v1/instances/{id}/placement   how the node was chosen
 //
 // Router serves it to administrators with a token; LocalRouter serves it without one on a socket that only root can

@@ -23,6 +23,7 @@ type Config struct {
 	Members  Members
 	Minter   Minter
 	Placer   Placer
+	Keysmith Keysmith
 }
 
 // Members knows what is not in the state: who is there and what part they have in Raft.
@@ -110,6 +111,8 @@ func (s *server) router(guards ...func(http.Handler) http.Handler) http.Handler 
 		r.Get("/settings", handle(s.showSettings))
 		r.Put("/settings", handle(s.changeSettings))
 		r.Get("/check", handle(s.check))
+		r.Get("/keys", handle(s.listKeys))
+		r.Post("/keys/{keys}/rotate", handle(s.rotateKeys))
 		r.Get("/tokens", handle(s.listTokens))
 		r.Post("/tokens", reply(http.StatusCreated, s.createToken))
 		r.Delete("/tokens/{token}", handle(s.deleteToken))

@@ -79,7 +79,8 @@ type JoinRequest struct {
 // JoinResponse is what it needs to be a member.
 type JoinResponse struct {
 	ClusterID  string       `json:"cluster_id"`
-	CACert     []byte       `json:"ca_cert"` // DER
+	CACert     []byte       `json:"ca_cert"`             // DER, of the authority that signed the certificates
+	OtherCAs   [][]byte     `json:"other_cas,omitempty"` // DER, of others that are trusted at the moment
 	PeerCert   []byte       `json:"peer_cert"`
 	APICert    []byte       `json:"api_cert"`
 	GossipKeys [][]byte     `json:"gossip_keys"`

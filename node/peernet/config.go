@@ -29,24 +29,50 @@ type Trust func(cluster.NodeID) bool
 // Credentials are a node's certificate and authority. They can be replaced while in use.
 type Credentials struct {
 	current atomic.Pointer[credentials]
+	door    atomic.Pointer[door]
 	live    live
 }
 
 type credentials struct {
-	leaf      tls.Certificate
-	authority *pki.Authority
+	leaf    tls.Certificate
+	trusted pki.Trusted
 }
 
-// NewCredentials holds a peer certificate and the authority to verify others with.
-func NewCredentials(leaf tls.Certificate, a *pki.Authority) *Credentials {
+// door is a certificate of another authority, for machines that know the cluster by that.
+type door struct {
+	name string // pki.PinName of the authority
+	leaf tls.Certificate
+}
+
+// NewCredentials holds a peer certificate and the authorities to verify others with.
+func NewCredentials(leaf tls.Certificate, trusted ...*pki.Authority) *Credentials {
 	c := &Credentials{}
-	c.Set(leaf, a)
+	c.Set(leaf, trusted...)
 	return c
 }
 
-// Set replaces the certificate: new connections use it at once, old ones go on.
-func (c *Credentials) Set(leaf tls.Certificate, a *pki.Authority) {
-	c.current.Store(&credentials{leaf: leaf, authority: a})
+// Set replaces the certificate and whom to believe: new connections use them at once, old ones go on.
+func (c *Credentials) Set(leaf tls.Certificate, trusted ...*pki.Authority) {
+	c.current.Store(&credentials{leaf: leaf, trusted: trusted})
+}
+
+// Greet makes the certificate that is shown to a machine which knows the cluster by this authority and wants to join. Nil: there is none but
+// Leaf.
+func (c *Credentials) Greet(authority *pki.Authority, leaf tls.Certificate) {
+	if authority == nil {
+		c.door.Store(nil)
+		return
+	}
+	c.door.Store(&door{name: pki.PinName(authority.Fingerprint()), leaf: leaf})
+}
+
+// greeting is the certificate for a machine that wants to join.
+func (c *Credentials) greeting(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if d := c.door.Load(); d != nil && d.name == hello.ServerName {
+		return &d.leaf, nil
+	}
+	l := c.Leaf()
+	return &l, nil
 }
 
 // Leaf is the present certificate.
@@ -55,7 +81,7 @@ func (c *Credentials) Leaf() tls.Certificate { return c.current.Load().leaf }
 // verify is the check of both ends: a peer of this cluster, who is a member.
 func (c *Credentials) verify(trust Trust, found *cluster.NodeID) func(tls.ConnectionState) error {
 	return func(s tls.ConnectionState) error {
-		id, err := c.current.Load().authority.VerifyPeer(s.PeerCertificates, pki.RolePeer, time.Now())
+		id, err := c.current.Load().trusted.VerifyPeer(s.PeerCertificates, pki.RolePeer, time.Now())
 		if err != nil {
 			return err
 		}
@@ -81,6 +107,7 @@ func (c *Credentials) serverConfig(trust Trust) *tls.Config {
 	}
 	join := base()
 	join.NextProtos = []string{ProtoJoin}
+	join.GetCertificate = c.greeting
 	peer := base()
 	peer.NextProtos = []string{ProtoRaft, ProtoHTTP}
 	peer.ClientAuth = tls.RequireAnyClientCert
@@ -137,6 +164,7 @@ func DialJoin(ctx context.Context, addr string, pin cluster.Hash) (net.Conn, *pk
 	d := tls.Dialer{NetDialer: &net.Dialer{Timeout: handshakeTimeout}, Config: &tls.Config{
 		MinVersion:         tls.VersionTLS13,
 		NextProtos:         []string{ProtoJoin},
+		ServerName:         pki.PinName(pin),
 		InsecureSkipVerify: true, // the pin is checked instead
 		VerifyConnection: func(s tls.ConnectionState) (err error) {
 			authority, err = pki.AuthorityOf(s.PeerCertificates, pin, time.Now())

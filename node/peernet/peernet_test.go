@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -175,5 +176,37 @@ func TestProto_CloseEndsItsAcceptAlone(t *testing.T) {
 	member := credentials4(t, a, pki.RolePeer, "n1")
 	if err := says(member.Dial(t.Context(), p.Addr().String(), ProtoHTTP, "server", anyone)); err != nil {
 		t.Error(err)
+	}
+}
+
+// While the authority is replaced, nodes with certificates of either one reach each other, and a machine that wants to join is shown the one that
+// it knows the cluster by. Later, it is told that it knows the former one.
+func TestCredentials_OfTwoAuthorities(t *testing.T) {
+	former, present := newAuthority(t), newAuthority(t)
+	port := open(t, present, anyone)
+	addr, ctx := port.Addr().String(), t.Context()
+	late := credentials4(t, former, pki.RolePeer, "late")
+	if err := says(late.Dial(ctx, addr, ProtoHTTP, "server", anyone)); err == nil {
+		t.Error("a certificate of an authority that is not trusted was accepted")
+	}
+	port.creds.Set(port.creds.Leaf(), present, former)
+	late.Set(late.Leaf(), former, present)
+	if err := says(late.Dial(ctx, addr, ProtoHTTP, "server", anyone)); err != nil {
+		t.Errorf("while both are trusted: %v", err)
+	}
+	if _, _, err := DialJoin(ctx, addr, former.Fingerprint()); err == nil {
+		t.Error("a certificate of the present authority was taken for one of the former")
+	}
+	port.creds.Greet(former, credentials4(t, former, pki.RolePeer, "server").Leaf())
+	for _, a := range []*pki.Authority{former, present} {
+		conn, found, err := DialJoin(ctx, addr, a.Fingerprint())
+		if err != nil || found.Fingerprint() != a.Fingerprint() {
+			t.Fatalf("join by its pin: %v", err)
+		}
+		conn.Close()
+	}
+	port.creds.Greet(nil, tls.Certificate{})
+	if _, _, err := DialJoin(ctx, addr, former.Fingerprint()); err == nil || !strings.Contains(err.Error(), "replaced since it was made") {
+		t.Errorf("by the pin of an authority that is gone: %v", err)
 	}
 }

@@ -7,8 +7,10 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -71,6 +73,52 @@ func (a *Authority) VerifyPeer(chain []*x509.Certificate, role Role, now time.Ti
 	return "", fmt.Errorf("the certificate has not the role %s in this cluster", role)
 }
 
+// Trusted are the authorities whose certificates are accepted: one, or two while the cluster's authority is rotated.
+type Trusted []*Authority
+
+// VerifyPeer is Authority.VerifyPeer with any of them.
+func (t Trusted) VerifyPeer(chain []*x509.Certificate, role Role, now time.Time) (cluster.NodeID, error) {
+	refused := errors.New("no authority is trusted")
+	for _, a := range t {
+		id, err := a.VerifyPeer(chain, role, now)
+		if err == nil {
+			return id, nil
+		}
+		refused = err
+	}
+	return "", refused
+}
+
+// Has tells whether one of them has a fingerprint.
+func (t Trusted) Has(fingerprint cluster.Hash) bool {
+	return slices.ContainsFunc(t, func(a *Authority) bool { return a.Fingerprint() == fingerprint })
+}
+
+// ParseTrusted reads authorities from DER certificates, to verify with.
+func ParseTrusted(certs [][]byte) (Trusted, error) {
+	var all Trusted
+	for _, der := range certs {
+		a, err := ParseAuthority(der, nil)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, a)
+	}
+	return all, nil
+}
+
+// Signed tells whether the authority signed a certificate.
+func (a *Authority) Signed(c *x509.Certificate) bool {
+	return c != nil && c.CheckSignatureFrom(a.cert) == nil
+}
+
+// PinName is what a machine that knows a cluster by a fingerprint says in the handshake (as the server's name, RFC 6066), so that a node which
+// has certificates of two authorities shows the right one. A fingerprint is no secret.
+func PinName(pin cluster.Hash) string {
+	text := hex.EncodeToString(pin[:])
+	return text[:len(text)/2] + "." + text[len(text)/2:] + ".kilonova"
+}
+
 // AuthorityOf finds the certificate with a pinned fingerprint among those that a server showed, and checks that the
 // server's own certificate is of that authority. It is how a joining machine knows the cluster before it tells its secret.
 func AuthorityOf(chain []*x509.Certificate, pin cluster.Hash, now time.Time) (*Authority, error) {
@@ -84,5 +132,6 @@ func AuthorityOf(chain []*x509.Certificate, pin cluster.Hash, now time.Time) (*A
 		}
 		return a, nil
 	}
-	return nil, errors.New("the token is for another cluster: the authority's fingerprint differs")
+	return nil, errors.New("the token is for another cluster, or the cluster's authority was replaced since it was made: " +
+		"the fingerprint differs; make a new one there with `kilonova node token create`")
 }
