@@ -32,8 +32,8 @@ const (
 	silence = 2 * time.Second
 )
 
-// patient repeats requests that the cluster answers with 503, as it does while it elects a leader. Changes carry a
-// key, so that one whose outcome was unknown is not done twice.
+// patient repeats requests that the cluster answers with 503, as it does while it elects a leader, or with 429, when it has more to
+// do than it can. Changes carry a key, so that one whose outcome was unknown is not done twice.
 type patient struct {
 	next  http.RoundTripper
 	notes io.Writer // is told once that there is something to wait for
@@ -42,10 +42,17 @@ type patient struct {
 
 // limit is how long a request is repeated. A login changes nothing.
 func limit(req *http.Request) time.Duration {
-	if isRead(req) || strings.HasSuffix(req.URL.Path, "/auth/tokens") {
+	if isRead(req) || isLogin(req) {
 		return readPatience
 	}
 	return patience
+}
+
+func isLogin(req *http.Request) bool { return strings.HasSuffix(req.URL.Path, "/auth/tokens") }
+
+// later tells whether an answer says that the request may do better in a moment. Whoever is told 429 for a login has guessed too often.
+func later(req *http.Request, res *http.Response) bool {
+	return res.StatusCode == http.StatusServiceUnavailable || res.StatusCode == http.StatusTooManyRequests && !isLogin(req)
 }
 
 func isRead(req *http.Request) bool {
@@ -85,7 +92,7 @@ func (p *patient) RoundTrip(req *http.Request) (*http.Response, error) {
 	defer p.announce(req)()
 	for {
 		res, err := p.next.RoundTrip(req)
-		if err != nil || res.StatusCode != http.StatusServiceUnavailable || time.Since(begin) > limit(req) {
+		if err != nil || !later(req, res) || time.Since(begin) > limit(req) {
 			return res, err
 		}
 		again, ok := rewound(req)

@@ -97,6 +97,37 @@ func TestPatient_GivesUp(t *testing.T) {
 	})
 }
 
+// crowded answers 429 once, then 200.
+type crowded struct{ asked int }
+
+func (c *crowded) RoundTrip(*http.Request) (*http.Response, error) {
+	if c.asked++; c.asked > 1 {
+		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: http.NoBody}, nil
+	}
+	return &http.Response{StatusCode: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"3"}}, Body: http.NoBody}, nil
+}
+
+// TestPatient_ComesAgainWhenTheNodeIsCrowded: a node sends a request away because of all the others of this project. It is sent again when the
+// node said; a login is not, since whoever has guessed too often only would be refused for longer.
+func TestPatient_ComesAgainWhenTheNodeIsCrowded(t *testing.T) {
+	for path, want := range map[string]int{"/compute/v2.1/servers": http.StatusOK, "/identity/v3/auth/tokens": http.StatusTooManyRequests} {
+		synctest.Test(t, func(t *testing.T) {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://node-1"+path, http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			begin := time.Now()
+			res, err := (&patient{next: &crowded{}, notes: io.Discard}).RoundTrip(req)
+			if err != nil || res.StatusCode != want {
+				t.Fatalf("%s: %v, %v", path, res, err)
+			}
+			if took := time.Since(begin); (took == 3*time.Second) != (want == http.StatusOK) {
+				t.Errorf("%s: after %v", path, took)
+			}
+		})
+	}
+}
+
 // slow answers after a while, as a cluster without a quorum does.
 type slow struct{ status int }
 

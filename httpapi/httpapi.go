@@ -20,10 +20,11 @@ type Config struct {
 	Console  http.Handler // websockets and their page, under /console
 
 	Metrics http.Handler // /metrics
-	Health  http.Handler // /healthz: can the cluster be used through this node? nil: always
+	Health  http.Handler // /readyz and /healthz: can the cluster be used through this node? nil: always
 
 	Log      *slog.Logger  // nil: slog's default
 	Observer rest.Observer // nil: nobody is told of requests
+	Crowd    *rest.Crowd   // lets requests in; nil: all are, at once
 }
 
 // mount is a service and where it is.
@@ -36,7 +37,7 @@ type mount struct {
 
 func (c Config) mounts() []mount {
 	service := func(name string, errs rest.Errors) rest.Service {
-		return rest.Service{Name: name, Errors: errs, Log: c.Log, Observer: c.Observer}
+		return rest.Service{Name: name, Errors: errs, Log: c.Log, Observer: c.Observer, Crowd: c.Crowd}
 	}
 	all := []mount{
 		{"/identity", c.Identity, service("identity", rest.KeystoneErrors), "/v3"},
@@ -67,13 +68,16 @@ func New(c Config) http.Handler {
 		r.Mount("/console", service.Wrap(c.Console))
 	}
 	if c.Metrics != nil {
-		r.Method(http.MethodGet, "/metrics", c.Metrics)
+		r.Method(http.MethodGet, "/metrics", rest.Probes(c.Crowd, c.Metrics))
 	}
 	if c.Health == nil {
 		c.Health = http.HandlerFunc(alive)
 	}
-	r.Method(http.MethodGet, "/healthz", c.Health)
-	r.Method(http.MethodHead, "/healthz", c.Health)
+	ready := rest.Probes(c.Crowd, c.Health)
+	for _, path := range []string{"/healthz", "/readyz"} {
+		r.Method(http.MethodGet, path, ready)
+		r.Method(http.MethodHead, path, ready)
+	}
 	r.Get("/livez", alive)
 	r.Head("/livez", alive)
 	r.Get("/", index(mounts))

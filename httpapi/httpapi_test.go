@@ -52,7 +52,7 @@ func TestNew_EachServiceIsUnderItsPath(t *testing.T) {
 	if res, body := get(t, h, "/"); res.StatusCode != 200 || !strings.Contains(body, "http://node-1:8774/compute/v2.1") || strings.Contains(body, "identity") {
 		t.Errorf("the index is %s", body)
 	}
-	for _, path := range []string{"/healthz", "/livez"} {
+	for _, path := range []string{"/healthz", "/readyz", "/livez"} {
 		if res, _ := get(t, h, path); res.StatusCode != http.StatusOK {
 			t.Errorf("%s is %d", path, res.StatusCode)
 		}
@@ -63,7 +63,7 @@ func TestNew_EachServiceIsUnderItsPath(t *testing.T) {
 func TestNew_AProcessLivesThoughTheClusterDoesNot(t *testing.T) {
 	ill := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
 	h := httpapi.New(httpapi.Config{Health: ill, Log: quiet()})
-	for path, want := range map[string]int{"/healthz": http.StatusServiceUnavailable, "/livez": http.StatusOK} {
+	for path, want := range map[string]int{"/healthz": http.StatusServiceUnavailable, "/readyz": http.StatusServiceUnavailable, "/livez": http.StatusOK} {
 		if res, _ := get(t, h, path); res.StatusCode != want {
 			t.Errorf("%s is %d", path, res.StatusCode)
 		}

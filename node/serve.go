@@ -111,7 +111,7 @@ func (n *node) apiHandler(tokens *identity.Tokens, cluster clusterapi.Config, gu
 		Cluster: clusterapi.Router(cluster),
 		Metrics: promhttp.HandlerFor(n.metrics, promhttp.HandlerOpts{}),
 		Health:  health{n.state},
-		Log:     n.cfg.Log, Observer: n.meters,
+		Log:     n.cfg.Log, Observer: n.meters, Crowd: n.crowd(),
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/httpapi/rest/recent"
 )
 
 const (
@@ -30,8 +31,8 @@ var errBusy = cluster.Errorf(cluster.Unavailable, "Too many authentications are 
 // whole. Whoever sends the same right password many times at once, as scripts do, has it hashed once.
 type gate struct {
 	slots  *semaphore.Weighted
-	secret [sha256.Size]byte         // what keys of checks are made with; never leaves the process
-	known  *recent[client, struct{}] // who has logged in: a flood from their address does not keep them out
+	secret [sha256.Size]byte             // what keys of checks are made with; never leaves the process
+	known  *recent.Map[client, struct{}] // who has logged in: a flood from their address does not keep them out
 
 	mu        sync.Mutex
 	waiting   int // hashed or waiting
@@ -52,7 +53,7 @@ type check struct {
 
 func newGate() *gate {
 	g := &gate{
-		slots: semaphore.NewWeighted(hashesAtOnce), known: newRecent[client, struct{}](rememberedArrived),
+		slots: semaphore.NewWeighted(hashesAtOnce), known: recent.New[client, struct{}](rememberedArrived),
 		clients: map[client]int{}, addresses: map[string]int{}, checks: map[checkKey]*check{},
 	}
 	_, _ = rand.Read(g.secret[:]) // never fails: crypto/rand stops the program instead
@@ -76,7 +77,7 @@ func (g *gate) check(ctx context.Context, who client, u *cluster.User, password 
 		return len(password) <= maxPassword && p.matches(password)
 	})
 	if ok && known && err == nil {
-		g.known.put(who, struct{}{})
+		g.known.Put(who, struct{}{})
 	}
 	return ok && known, err
 }
@@ -126,7 +127,7 @@ func (g *gate) begin(who client, key checkKey) (c *check, mine bool, err error) 
 	if c, ok := g.checks[key]; ok {
 		return c, false, nil
 	}
-	_, trusted := g.known.get(who)
+	_, trusted := g.known.Get(who)
 	if g.clients[who] >= checksOfClient || g.addresses[who.address] >= checksOfAddress && !trusted {
 		return nil, false, errSlowDown
 	}

@@ -51,24 +51,6 @@ func TestLimiter_FailuresAreForgivenWithTime(t *testing.T) {
 	}
 }
 
-// TestRecent_IsBoundedAndKeepsWhatIsUsed.
-func TestRecent_IsBoundedAndKeepsWhatIsUsed(t *testing.T) {
-	m := newRecent[int, int](10)
-	for i := range 1000 {
-		m.put(i, i)
-		m.get(0)
-		if n := len(m.young) + len(m.old); n > 10 {
-			t.Fatalf("holds %d", n)
-		}
-	}
-	if _, ok := m.get(0); !ok {
-		t.Error("forgot what was used all the time")
-	}
-	if _, ok := m.get(500); ok {
-		t.Error("kept what nobody asked for")
-	}
-}
-
 // FuzzParsePHC: a stored hash never makes a login cost more than the bounds, whatever it is.
 func FuzzParsePHC(f *testing.F) {
 	good, err := HashPassword("x")

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/kilonova/kilonova/httpapi/rest"
+	"github.com/kilonova/kilonova/httpapi/rest/recent"
 )
 
 const (
@@ -24,14 +25,14 @@ var errSlowDown = &rest.HTTPError{Status: http.StatusTooManyRequests, Message: "
 // limiter slows down the guessing of secrets. It counts failures for each user and client address, so that nobody can lock
 // another one out from elsewhere.
 type limiter struct {
-	clients *recent[client, *rate.Limiter]
+	clients *recent.Map[client, *rate.Limiter]
 }
 
 // client is an account as tried from an address.
 type client struct{ account, address string }
 
 func newLimiter() *limiter {
-	return &limiter{clients: newRecent[client, *rate.Limiter](rememberedClients)}
+	return &limiter{clients: recent.New[client, *rate.Limiter](rememberedClients)}
 }
 
 // clientOf names who tries, by the connection: headers can be made up.
@@ -45,7 +46,7 @@ func clientOf(r *http.Request, account string) client {
 
 // allow refuses a client that failed too often.
 func (l *limiter) allow(c client, now time.Time) error {
-	if lim, ok := l.clients.get(c); ok && lim.TokensAt(now) < 1 {
+	if lim, ok := l.clients.Get(c); ok && lim.TokensAt(now) < 1 {
 		return errSlowDown
 	}
 	return nil
@@ -53,8 +54,8 @@ func (l *limiter) allow(c client, now time.Time) error {
 
 // failed counts a failure.
 func (l *limiter) failed(c client, now time.Time) {
-	l.clients.orPut(c, func() *rate.Limiter { return rate.NewLimiter(rate.Every(failureEvery), freeFailures) }).AllowN(now, 1)
+	l.clients.OrPut(c, func() *rate.Limiter { return rate.NewLimiter(rate.Every(failureEvery), freeFailures) }).AllowN(now, 1)
 }
 
 // passed forgets a client's failures.
-func (l *limiter) passed(c client) { l.clients.drop(c) }
+func (l *limiter) passed(c client) { l.clients.Drop(c) }

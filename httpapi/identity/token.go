@@ -14,6 +14,7 @@ import (
 
 	"github.com/kilonova/kilonova/cluster"
 	"github.com/kilonova/kilonova/httpapi/rest"
+	"github.com/kilonova/kilonova/httpapi/rest/recent"
 )
 
 const (
@@ -68,8 +69,8 @@ func newAuditID() cluster.TokenID {
 // Tokens signs and verifies tokens.
 type Tokens struct {
 	lifetime time.Duration
-	verified *recent[[sha256.Size]byte, *signed] // tokens whose signature was good
-	keys     sync.Map                            // string(seed) -> ed25519.PrivateKey
+	verified *recent.Map[[sha256.Size]byte, *signed] // tokens whose signature was good
+	keys     sync.Map                                // string(seed) -> ed25519.PrivateKey
 }
 
 // signed is a token whose signature was found good with a key.
@@ -84,7 +85,7 @@ func NewTokens(lifetime time.Duration) *Tokens {
 	if lifetime <= 0 {
 		lifetime = DefaultLifetime
 	}
-	return &Tokens{lifetime: lifetime, verified: newRecent[[sha256.Size]byte, *signed](cachedTokens)}
+	return &Tokens{lifetime: lifetime, verified: recent.New[[sha256.Size]byte, *signed](cachedTokens)}
 }
 
 // NewSigningKey makes a key for cluster.Authority.TokenKeys.
@@ -126,7 +127,7 @@ func (t *Tokens) read(view *cluster.View, token string) (*claims, error) {
 		return nil, refuse("token is too long")
 	}
 	sum := sha256.Sum256([]byte(token)) // the cache must not hold tokens themselves
-	if s, ok := t.verified.get(sum); ok {
+	if s, ok := t.verified.Get(sum); ok {
 		if key, ok := signingKey(view, s.key); ok && bytes.Equal(key.Seed, s.seed) {
 			return s.claims, nil
 		}
@@ -147,7 +148,7 @@ func (t *Tokens) read(view *cluster.View, token string) (*claims, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.verified.put(sum, &signed{claims: c, key: keyID, seed: key.Seed})
+	t.verified.Put(sum, &signed{claims: c, key: keyID, seed: key.Seed})
 	return c, nil
 }
 

@@ -46,5 +46,8 @@ func authenticate(r *http.Request, b Backend, v Verifier) (*Caller, error) {
 	x := exchangeOf(r)
 	caller.RequestID = x.requestID
 	x.caller = caller
+	if x.crowd != nil {
+		x.crowd.learn(token, caller)
+	}
 	return caller, nil
 }

@@ -137,7 +137,7 @@ func View(r *http.Request, b Backend) (*cluster.View, error) {
 		return x.view, nil
 	}
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
-	if reads && strings.EqualFold(r.Header.Get(ConsistencyHeader), "stale") {
+	if reads && asksStale(r) {
 		x.view = b.Local()
 		x.header.Set(IndexHeader, strconv.FormatUint(x.view.Index(), 10))
 		if lag := lagOf(b); lag >= 0 {
@@ -153,6 +153,10 @@ func View(r *http.Request, b Backend) (*cluster.View, error) {
 	}
 	x.view = v
 	return v, nil
+}
+
+func asksStale(r *http.Request) bool {
+	return strings.EqualFold(r.Header.Get(ConsistencyHeader), "stale")
 }
 
 // lagOf is below zero when nobody knows.

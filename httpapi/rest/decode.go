@@ -86,11 +86,13 @@ func readBody(r *http.Request) ([]byte, error) {
 	}
 	x := exchangeOf(r)
 	x.deadline(time.Now().Add(bodyTime))
-	body, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
+	body, err := x.readAll(r.Context(), io.LimitReader(r.Body, limit+1))
 	if err == nil && int64(len(body)) <= limit {
 		x.deadline(time.Time{}) // else it holds for the rest of the body, too, which is read before the reply goes out
 	}
 	switch {
+	case x.shed:
+		return nil, err
 	case err != nil:
 		return nil, cluster.Errorf(cluster.Invalid, "The request body could not be read.")
 	case int64(len(body)) > limit:

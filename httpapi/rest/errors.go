@@ -1,9 +1,12 @@
 package rest
 
 import (
+	"cmp"
 	"html"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/kilonova/kilonova/cluster"
 )
@@ -33,11 +36,19 @@ func fail(w http.ResponseWriter, r *http.Request, err error, overrides map[clust
 	}
 	switch f.status {
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
-		w.Header().Set("Retry-After", retryAfterSeconds)
+		w.Header().Set("Retry-After", cmp.Or(seconds(f.later), retryAfterSeconds))
 	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", `Keystone uri="`+BaseURL(r)+`/identity/v3"`)
 	}
 	return f
+}
+
+// seconds is a time for Retry-After; "" for none.
+func seconds(d time.Duration) string {
+	if d <= 0 {
+		return ""
+	}
+	return strconv.Itoa(int((d + time.Second - 1) / time.Second))
 }
 
 type keystoneBody struct {

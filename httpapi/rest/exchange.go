@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/httpapi/rest/admission"
 )
 
 // The headers that carry request IDs. OpenStack's services differ in case only, which HTTP ignores.
@@ -36,7 +37,11 @@ type exchange struct {
 	digest  cluster.Hash  // of the body, once decoded
 	changes int           // how many were proposed
 
-	waited time.Duration // for the cluster
+	waited time.Duration // for the cluster, and for a seat
+
+	crowd *Crowd          // that let the request in; nil: none did
+	seat  *admission.Seat // nil: none is needed
+	shed  bool            // it was sent away
 }
 
 type exchangeKey struct{}

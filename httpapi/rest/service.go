@@ -20,11 +20,20 @@ type Service struct {
 	Errors   Errors
 	Log      *slog.Logger // nil: slog's default
 	Observer Observer     // nil: nobody is told
+	Crowd    *Crowd       // nil: everybody is let in at once
 }
 
-// Wrap puts RequestID, AccessLog and Recover around a router.
+// probeService is the name under which a node answers what looks after it.
+const probeService = "probe"
+
+// Probes stands around what tells how a node is: a Service whose requests have seats of their own and leave no line in the log.
+func Probes(c *Crowd, next http.Handler) http.Handler {
+	return RequestID(probeService)(c.Admit(KeystoneErrors)(next))
+}
+
+// Wrap puts RequestID, AccessLog, the Crowd and Recover around a router.
 func (s Service) Wrap(next http.Handler) http.Handler {
-	return RequestID(s.Name)(AccessLog(s.Log, s.Observer)(Recover(s.Errors)(next)))
+	return RequestID(s.Name)(AccessLog(s.Log, s.Observer)(s.Crowd.Admit(s.Errors)(Recover(s.Errors)(next))))
 }
 
 // AccessLog writes a line for each request: changes and errors at level info, reads at debug. It never holds a header, a
@@ -53,7 +62,9 @@ func AccessLog(log *slog.Logger, observer Observer) func(http.Handler) http.Hand
 
 func logAccess(r *http.Request, x *exchange, rec *recorder, took time.Duration) {
 	level := slog.LevelInfo
-	if (r.Method == http.MethodGet || r.Method == http.MethodHead) && rec.code() < http.StatusInternalServerError {
+	if x.shed { // a flood must not become one of lines
+		level = slog.LevelDebug
+	} else if (r.Method == http.MethodGet || r.Method == http.MethodHead) && rec.code() < http.StatusInternalServerError {
 		level = slog.LevelDebug
 	}
 	if !x.log.Enabled(r.Context(), level) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/kilonova/kilonova/cluster"
 )
@@ -43,6 +44,8 @@ type HTTPError struct {
 	Code    cluster.Code // for CodeOf-like questions and for metrics; may be empty
 	Message string
 	Type    string // the error's type in Neutron's bodies, for instance "NetworkInUse"; others ignore it
+
+	RetryAfter time.Duration // with 429 and 503: when to come again, in whole seconds; 0: as with all others
 }
 
 // Error gives the message.
@@ -54,13 +57,14 @@ type failure struct {
 	code    cluster.Code
 	message string // empty when the error is ours: the shape has its own words for that
 	kind    string // HTTPError.Type
+	later   time.Duration
 }
 
 // explain decides how a client sees err. overrides are the statuses in which a service differs from the table.
 func explain(err error, overrides map[cluster.Code]int) failure {
 	var he *HTTPError
 	if errors.As(err, &he) {
-		return failure{status: he.Status, code: he.Code, message: he.Message, kind: he.Type}
+		return failure{status: he.Status, code: he.Code, message: he.Message, kind: he.Type, later: he.RetryAfter}
 	}
 	var ce *cluster.Error
 	switch {
