@@ -70,6 +70,10 @@ tempest: deps build ## run OpenStack's own tests against three nodes with simula
 crash: build ## kill daemons and leaders at every step of every operation, with simulated guests, half an hour (a part of it: CUES=regex)
 	@KILONOVA_BIN=$(CURDIR)/bin/kilonova $(PLAIN) test -trimpath -count=1 -timeout 0 -v ./e2e/crash -run 'TestCrash$$' -args -whole -only '$(CUES)'
 
+.PHONY: chaos
+chaos: build ## hurt a cluster of five hosts in all ways while clients use it, for DURATION=10m, drawn from SEED (root; CHAOS='-long -driver libvirt ...')
+	@KILONOVA_BIN=$(CURDIR)/bin/kilonova $(PLAIN) test -trimpath -count=1 -timeout 0 -v ./e2e/chaos -run 'TestChaos$$' -args -duration $(or $(DURATION),10m) -seed $(or $(SEED),0) $(CHAOS)
+
 .PHONY: bench
 bench: deps build ## print the promised figures of speed and size, beside this machine's fsync latency (root; flags in BENCH=)
 	@$(PLAIN) build -trimpath -o bin/bench ./e2e/bench

@@ -155,6 +155,7 @@ var owners = map[string][]string{
 	"github.com/coder/websocket":          {"httpapi/consoleproxy", ".", "e2e"}, // the proxy, and our own clients of it
 	"github.com/gophercloud/gophercloud":  {".", "httpapi", "e2e"},              // a client: ours, and the tests'
 	"github.com/vishvananda/netlink":      {"virt", "e2e"},
+	"github.com/anishathalye/porcupine":   {"e2e/chaos"},
 }
 
 func TestImports_EachLibraryHasOneOwner(t *testing.T) {

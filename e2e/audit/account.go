@@ -50,6 +50,7 @@ type Machine struct {
 	Name       string
 	Raft       string
 	Used       Room
+	Limit      Room
 	Status     string
 	State      string
 	Quarantine []string
@@ -60,6 +61,11 @@ type Room struct {
 	VCPUs     int `json:"vcpus"`
 	MemoryMiB int `json:"memory_mib"`
 	DiskGiB   int `json:"disk_gib"`
+}
+
+// Beyond tells whether it is more than a limit in anything.
+func (r Room) Beyond(limit Room) bool {
+	return r.VCPUs > limit.VCPUs || r.MemoryMiB > limit.MemoryMiB || r.DiskGiB > limit.DiskGiB
 }
 
 // Migration is a move of a server, with Nova's word for how far it is.
@@ -77,6 +83,7 @@ type Volume struct {
 	ID, Name, Status string
 	Size             int
 	Type             string `json:"volume_type"`
+	Host             string `json:"os-vol-host-attr:host"` // "": it has no file yet
 	Attachments      []struct {
 		Server string `json:"server_id"`
 	}
@@ -225,7 +232,7 @@ func (a *Account) nodeFaults() []string {
 		}
 	}
 	for _, v := range a.Volumes {
-		if v.Type != SharedType {
+		if v.Type != SharedType && v.Host != "" {
 			disk += v.Size
 		}
 	}

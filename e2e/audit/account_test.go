@@ -18,7 +18,7 @@ func sound() *Account {
 	h2.Storage.Volumes = append(h2.Storage.Volumes, struct {
 		ID string `json:"id"`
 	}{"v"})
-	v := Volume{ID: "v", Name: "disk", Status: "in-use", Size: 1}
+	v := Volume{ID: "v", Name: "disk", Status: "in-use", Size: 1, Host: "b"}
 	v.Attachments = append(v.Attachments, struct {
 		Server string `json:"server_id"`
 	}{"i2"})
@@ -26,7 +26,7 @@ func sound() *Account {
 	a.Used.VCPUs, a.Used.MemoryMiB, a.Used.DiskGiB = 1, 64, 1
 	b.Used.VCPUs, b.Used.MemoryMiB, b.Used.DiskGiB = 2, 128, 1
 	return &Account{
-		Servers: []Server{one, two}, Machines: []Machine{a, b}, Volumes: []Volume{v},
+		Servers: []Server{one, two}, Machines: []Machine{a, b}, Volumes: []Volume{v, {ID: "never", Name: "never used", Status: "available", Size: 7}},
 		Migrations: []Migration{{Status: "confirmed"}}, Images: []Picture{{Status: "active"}},
 		Hosts: map[string]map[string]*Held{"a": {"i1": running(0, 0, 0, 1)}, "b": {"i2": h2}},
 		Left:  map[string][]string{"b": {"volumes/v"}},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 type Chronicle struct {
 	mu    sync.Mutex
 	now   map[string]map[string]*Held // by host and instance
-	spans map[string][]span           // by instance
+	spans map[string][]span           // by instance, and by volume
 	boots map[string]map[int64]bool   // by instance: the moments when its own root disk was booted
 	gaps  map[string][]gap            // by instance
 }
@@ -26,13 +27,16 @@ type gap struct {
 	from, to time.Time // zero: it goes on
 }
 
-// span is a time in which the processors of a guest ran on one host.
+// span is a time in which the processors of a guest ran on one host; of a volume: while the guest had it.
 type span struct {
 	host string
+	id   string    // of the instance
 	on   time.Time // when the boot began that it is part of
-	from time.Time
-	ran  time.Duration // before from
-	to   time.Time     // zero: they still do
+
+	since time.Time     // when the processors began to run
+	ran   time.Duration // before that
+	from  time.Time     // since, or when the guest got the volume
+	to    time.Time     // zero: it goes on
 }
 
 // NewChronicle makes an empty one.
@@ -52,27 +56,73 @@ func (c *Chronicle) Take(host string, e Entry) {
 	} else {
 		c.now[host][e.ID] = e.Record
 	}
-	c.closeSpan(host, e)
+	c.closeSpan(e.ID, host, e, true)
+	for _, key := range c.volumesOf(host, e.ID) {
+		c.closeSpan(key, host, e, e.Record.has(key))
+	}
 	if !e.Record.Runs() {
 		return
 	}
-	b := e.Record.Last()
-	open := slices.ContainsFunc(c.spans[e.ID], func(s span) bool { return s.host == host && s.from.Equal(b.Since) })
-	if !open {
-		c.spans[e.ID] = append(c.spans[e.ID], span{host: host, on: b.On, from: b.Since, ran: b.Ran})
+	now := e.Record.Last()
+	from := now.Since
+	if !c.openSpan(e.ID, host, e, from) {
+		from = time.Now() // a volume that is new was plugged in while it ran
+	}
+	for _, v := range e.Record.Storage.Volumes {
+		c.openSpan(volumeKey+v.ID, host, e, from)
 	}
 	if c.boots[e.ID] == nil {
 		c.boots[e.ID] = map[int64]bool{}
 	}
 	if e.Record.Root() != nil && e.Record.Disk(virt.DiskRescue) == nil {
-		c.boots[e.ID][b.On.UnixNano()] = true
+		c.boots[e.ID][now.On.UnixNano()] = true
 	}
 }
 
-// closeSpan ends what ran on the host before, if it does not any more.
-func (c *Chronicle) closeSpan(host string, e Entry) {
-	all := c.spans[e.ID]
-	i := slices.IndexFunc(all, func(s span) bool { return s.host == host && s.to.IsZero() })
+const (
+	volumeKey = "volume " // begins the key of a volume's spans
+
+	// unplugging is how long before it is read that a volume is gone it may have gone: that is not written down.
+	unplugging = 3 * time.Second
+)
+
+// volumesOf are the keys of the volumes that an instance has on a host.
+func (c *Chronicle) volumesOf(host, id string) (keys []string) {
+	for key, all := range c.spans {
+		open := func(s span) bool { return s.host == host && s.id == id && s.to.IsZero() }
+		if strings.HasPrefix(key, volumeKey) && slices.ContainsFunc(all, open) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// has tells whether a record has the volume of a key.
+func (h *Held) has(key string) bool {
+	return h != nil && slices.ContainsFunc(h.Storage.Volumes, func(v struct {
+		ID string `json:"id"`
+	}) bool {
+		return volumeKey+v.ID == key
+	})
+}
+
+// openSpan begins what runs on the host now, and tells that it was not known before.
+func (c *Chronicle) openSpan(key, host string, e Entry, from time.Time) bool {
+	b := e.Record.Last()
+	known := func(s span) bool {
+		return s.host == host && s.id == e.ID && s.since.Equal(b.Since) && (key == e.ID || s.to.IsZero())
+	}
+	if slices.ContainsFunc(c.spans[key], known) {
+		return false
+	}
+	c.spans[key] = append(c.spans[key], span{host: host, id: e.ID, on: b.On, since: b.Since, ran: b.Ran, from: from})
+	return true
+}
+
+// closeSpan ends what ran on the host before, if it does not any more, or has the volume of the key no more.
+func (c *Chronicle) closeSpan(key, host string, e Entry, has bool) {
+	all := c.spans[key]
+	i := slices.IndexFunc(all, func(s span) bool { return s.host == host && s.id == e.ID && s.to.IsZero() })
 	if i < 0 {
 		return
 	}
@@ -80,8 +130,10 @@ func (c *Chronicle) closeSpan(host string, e Entry) {
 	switch {
 	case e.Record == nil:
 		s.to = time.Now() // it was thrown away while it ran, and did not say when
-	case !e.Record.Runs() || !e.Record.Last().Since.Equal(s.from):
-		s.to = s.from.Add(e.Record.ranOf(s) - s.ran)
+	case !e.Record.Runs() || !e.Record.Last().Since.Equal(s.since):
+		s.to = s.since.Add(e.Record.ranOf(s) - s.ran)
+	case !has:
+		s.to = time.Now().Add(-unplugging)
 	}
 }
 
@@ -96,17 +148,17 @@ func (h *Held) ranOf(s *span) time.Duration {
 	return s.ran
 }
 
-// Twice lists when an instance ran on two hosts at the same time.
+// Twice lists when an instance ran on two hosts at the same time, and when two guests had the same volume.
 func (c *Chronicle) Twice() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var all []string
-	for _, id := range slices.Sorted(maps.Keys(c.spans)) {
-		spans := slices.SortedFunc(slices.Values(c.spans[id]), func(a, b span) int { return a.from.Compare(b.from) })
-		for i := 1; i < len(spans); i++ {
+	for _, key := range slices.Sorted(maps.Keys(c.spans)) {
+		spans := slices.SortedFunc(slices.Values(c.spans[key]), func(a, b span) int { return a.from.Compare(b.from) })
+		for i, s := range spans {
 			for _, before := range spans[:i] {
-				if before.host != spans[i].host && c.meet(id, before, spans[i]) {
-					all = append(all, fmt.Sprintf("instance %s ran on %s until %s and on %s from %s", id, before.host, clock(before.to), spans[i].host, clock(spans[i].from)))
+				if (before.host != s.host || before.id != s.id) && c.meet(before, s) {
+					all = append(all, twice(key, before, s))
 				}
 			}
 		}
@@ -114,16 +166,27 @@ func (c *Chronicle) Twice() []string {
 	return all
 }
 
+func twice(key string, a, b span) string {
+	if volume, ok := strings.CutPrefix(key, volumeKey); ok {
+		return fmt.Sprintf("volume %s had %s on %s until %s and %s on %s from %s", volume, a.id, a.host, clock(a.to), b.id, b.host, clock(b.from))
+	}
+	return fmt.Sprintf("instance %s ran on %s until %s and on %s from %s", key, a.host, clock(a.to), b.host, clock(b.from))
+}
+
 // meet tells whether both spans, of which the first begins no later, have a moment in common in which neither guest counts as ended.
-func (c *Chronicle) meet(id string, a, b span) bool {
+func (c *Chronicle) meet(a, b span) bool {
 	at, end := b.from, a.to
 	if end.IsZero() || !b.to.IsZero() && b.to.Before(end) {
 		end = b.to
 	}
-	gaps := slices.SortedFunc(slices.Values(c.gaps[id]), func(x, y gap) int { return x.from.Compare(y.from) })
+	var gaps []gap
+	for _, s := range []span{a, b} {
+		gaps = append(gaps, slices.DeleteFunc(slices.Clone(c.gaps[s.id]), func(g gap) bool { return g.host != s.host })...)
+	}
+	slices.SortFunc(gaps, func(x, y gap) int { return x.from.Compare(y.from) })
 	for _, g := range gaps {
 		switch {
-		case g.host != a.host && g.host != b.host || !g.to.IsZero() && !g.to.After(at):
+		case !g.to.IsZero() && !g.to.After(at):
 			continue
 		case g.from.After(at):
 			return end.IsZero() || end.After(at)

@@ -150,3 +150,31 @@ func TestChronicle_AWatchdogEndsWhatTheDaemonCannot(t *testing.T) {
 		})
 	}
 }
+
+// with gives a record another volume.
+func (h *Held) with(volume string) *Held {
+	h.Storage.Volumes = append(h.Storage.Volumes, struct {
+		ID string `json:"id"`
+	}{volume})
+	return h
+}
+
+// The planted bug: a volume is given to a second guest while the first one runs and has it. One that was taken away first, or whose guest ended, may be given.
+func TestChronicle_FindsTwoWriters(t *testing.T) {
+	c := NewChronicle()
+	c.Take("a", Entry{"i", running(0, 0, 0, 1).with("v")})
+	c.Take("a", Entry{"i", still(0, 5*time.Second, virt.PowerOff, 1).with("v")})
+	c.Take("b", Entry{"j", running(5.1, 5.1, 0, 1).with("v")})
+	if twice := c.Twice(); len(twice) > 0 {
+		t.Fatal(twice)
+	}
+	c.Take("b", Entry{"j", running(5.1, 5.1, 0, 1)})
+	c.Take("b", Entry{"k", running(7, 7, 0, 1).with("w")})
+	c.Take("b", Entry{"l", running(8, 8, 0, 1).with("w")})
+	c.Take("a", Entry{"m", running(9, 9, 0, 1).with("x")})
+	c.Take("b", Entry{"m", running(9.5, 9.5, 0, 1).with("x")})
+	twice := c.Twice()
+	if len(twice) != 3 || !strings.Contains(strings.Join(twice, "\n"), "volume w had k on b until now and l on b from 12:00:08") {
+		t.Errorf("found %q", twice)
+	}
+}

@@ -8,7 +8,7 @@
 // It promises that what it finds is there; what happened to a host that lost its power is only known to whoever cut it (CutPower), and so is what a
 // watchdog would have done where there is none (Ended).
 //
-// It relies on the format of the records of package virt/sim, and on hosts whose clocks are one. Nothing here asks anybody: e2e/crash and e2e/chaos do.
+// It relies on the format of the records of package virt/sim, and on hosts whose clocks are one. Whom to ask and when is the business of e2e/crash and e2e/chaos.
 //
 // Concurrency: a Chronicle is safe for concurrent use; all else belongs to one goroutine.
 //

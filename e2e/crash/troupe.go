@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -234,52 +232,17 @@ func (w *wave) audit(ctx context.Context) {
 
 // account asks for everything.
 func (t *town) account(ctx context.Context) (*audit.Account, error) {
-	a := &audit.Account{Left: map[string][]string{}}
-	var servers, softly struct{ Servers []audit.Server }
-	var migrations struct{ Migrations []audit.Migration }
-	var images struct{ Images []audit.Picture }
-	var volumes struct{ Volumes []audit.Volume }
-	var snapshots struct{ Snapshots []audit.Snapshot }
-	for path, into := range map[string]any{
-		"/compute/v2.1/servers/detail?all_tenants=1&limit=1000":                     &servers,
-		"/compute/v2.1/servers/detail?all_tenants=1&limit=1000&status=SOFT_DELETED": &softly,
-		"/compute/v2.1/os-migrations?limit=1000":                                    &migrations,
-		"/image/v2/images?limit=1000":                                               &images,
-		"/volume/v3/" + t.api.project + "/snapshots/detail?limit=1000":              &snapshots,
-		"/volume/v3/" + t.api.project + "/volumes/detail?limit=1000":                &volumes,
-	} {
-		if err := t.api.get(ctx, path, into); err != nil {
-			return nil, err
-		}
-	}
-	for _, s := range softly.Servers {
-		if !slices.ContainsFunc(servers.Servers, func(o audit.Server) bool { return o.ID == s.ID }) {
-			servers.Servers = append(servers.Servers, s)
-		}
-	}
-	a.Servers, a.Migrations, a.Images = servers.Servers, migrations.Migrations, images.Images
-	a.Volumes, a.Snapshots = volumes.Volumes, snapshots.Snapshots
-	var err error
-	if a.Machines, err = t.api.nodes(ctx); err != nil {
+	a, err := audit.Ask(ctx, t.api.get, t.api.project)
+	if err != nil {
 		return nil, err
 	}
 	t.catchUp(t.peers...)
 	a.Hosts = t.chronicle.Hosts()
 	for _, p := range t.peers {
-		a.Left[p.name] = append(files(p.dir, "volumes"), files(p.dir, "captures")...)
+		a.Left[p.name] = append(audit.Files(p.dir, "volumes"), audit.Files(p.dir, "captures")...)
 	}
-	a.Left["the shared directory"] = files(t.shared(), "volumes")
+	a.Left["the shared directory"] = audit.Files(t.shared(), "volumes")
 	return a, nil
-}
-
-// files lists what is in a folder; nothing if it is not there.
-func files(dir, folder string) []string {
-	entries, _ := os.ReadDir(filepath.Join(dir, folder))
-	var all []string
-	for _, e := range entries {
-		all = append(all, folder+"/"+e.Name())
-	}
-	return all
 }
 
 // sweep deletes all servers, volumes, snapshots and images of the plays.

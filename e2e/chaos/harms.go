@@ -1,0 +1,129 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+)
+
+// harm is one kind of what the nemesis does. do gives nil when it cannot be done at the moment.
+type harm struct {
+	name string
+	do   func(ctx context.Context, n *nemesis, c choice) (*wound, error)
+}
+
+// starving is the harm that costs no node its lease.
+const starving = "starve"
+
+// harms are all kinds.
+var harms []harm
+
+func init() { // a variable that names functions which read it would be a loop
+	harms = []harm{
+		{"kill", onVictim(killed)}, {"kill the leader", onLeader(killed)},
+		{"stop", onVictim(stopped)}, {"stop the leader", onLeader(stopped)},
+		{"cut the power", onVictim(powerless)}, {"cut the power of the leader", onLeader(powerless)}, {"cut all power", allPowerless},
+		{"restart one after the other", restartedAll}, {"fail live migrations", onVictim(flightless)},
+		{"part in halves", onWires(halves)}, {"cut off one", onWires(lonely)}, {"one-way", onWires(deaf)}, {"bridge", onWires(bridged)}, {"flap", onWires(flapping)},
+		{"lose packets", onVictim(lossy)}, {"slow wire", onVictim(slowWire)}, {"small packets only", onVictim(narrow)},
+		{"stall the disk", onVictim(stalled)}, {"fill the disk", onVictim(filled)}, {"fail to sync", onVictim(unsynced)},
+		{starving, onVictim(starved)}, {"end guests by hand", onVictim(meddled)},
+	}
+}
+
+func harmNames() []string {
+	names := make([]string, len(harms))
+	for i, h := range harms {
+		names[i] = h.name
+	}
+	return names
+}
+
+// onVictim does something to the node that the dice chose.
+func onVictim(do func(context.Context, *nemesis, *peer, choice) (*wound, error)) func(context.Context, *nemesis, choice) (*wound, error) {
+	return func(ctx context.Context, n *nemesis, c choice) (*wound, error) {
+		if p := n.victim(c); p != nil {
+			return do(ctx, n, p, c)
+		}
+		return nil, nil
+	}
+}
+
+// onLeader does something to whichever node leads.
+func onLeader(do func(context.Context, *nemesis, *peer, choice) (*wound, error)) func(context.Context, *nemesis, choice) (*wound, error) {
+	return func(ctx context.Context, n *nemesis, c choice) (*wound, error) {
+		if p := n.leading(ctx); p != nil {
+			return do(ctx, n, p, c)
+		}
+		return nil, nil
+	}
+}
+
+func killed(_ context.Context, _ *nemesis, p *peer, _ choice) (*wound, error) {
+	return &wound{what: "kill " + p.Name(), peers: []*peer{p}, mend: func(context.Context) error { return p.raise() }}, p.kill()
+}
+
+func stopped(_ context.Context, _ *nemesis, p *peer, _ choice) (*wound, error) {
+	return &wound{what: "stop " + p.Name(), peers: []*peer{p}, mend: func(context.Context) error { return p.signal(syscall.SIGCONT) }}, p.signal(syscall.SIGSTOP)
+}
+
+func powerless(_ context.Context, _ *nemesis, p *peer, _ choice) (*wound, error) {
+	return &wound{what: "cut the power of " + p.Name(), peers: []*peer{p}, mend: p.restore}, p.cut()
+}
+
+func allPowerless(_ context.Context, n *nemesis, _ choice) (*wound, error) {
+	if !n.free(n.peers...) {
+		return nil, nil
+	}
+	var errs []error
+	for _, p := range n.peers {
+		errs = append(errs, p.cut())
+	}
+	return &wound{what: "cut all power", peers: n.peers, mend: func(ctx context.Context) error {
+		var errs []error
+		for _, p := range n.peers {
+			errs = append(errs, p.restore(ctx))
+		}
+		return errors.Join(errs...)
+	}}, errors.Join(errs...)
+}
+
+// restartedAll lets the daemons end and begin again, one after the other, as an upgrade does.
+func restartedAll(ctx context.Context, n *nemesis, c choice) (*wound, error) {
+	if !n.free(n.peers...) {
+		return nil, nil
+	}
+	over := make(chan error, 1)
+	n.side.Go(func() {
+		var errs []error
+		for _, i := range c.order {
+			errs = append(errs, n.peers[i].leave(), n.peers[i].raise())
+			pause(ctx, time.Second)
+		}
+		over <- errors.Join(errs...)
+	})
+	return &wound{what: "restart one after the other", peers: n.peers, mend: func(context.Context) error { return <-over }}, nil
+}
+
+// flightless lets live migrations fail at a node, at a place that the dice choose.
+func flightless(_ context.Context, _ *nemesis, p *peer, c choice) (*wound, error) {
+	places := []string{"operate/migrating/confirmed", "operate/migrating/landing", "operate/migrating/sending", "operate/migrating/sent", "operate/landing/after-receive",
+		"operate/landing/before-stream", "operate/landing/before-arrival"}
+	place := places[c.dice%uint64(len(places))]
+	return &wound{what: fmt.Sprintf("fail at %s of %s", place, p.Name()), peers: []*peer{p},
+		mend: func(context.Context) error { return p.setPoints("") }}, p.setPoints(place + "=error")
+}
+
+// meddled ends a guest by hand while its daemon is dead.
+func meddled(_ context.Context, n *nemesis, p *peer, c choice) (*wound, error) {
+	if !n.sim {
+		return nil, nil
+	}
+	if err := p.kill(); err != nil {
+		return nil, err
+	}
+	ended, err := p.endGuest(c.dice)
+	return &wound{what: fmt.Sprintf("kill %s and end %q by hand", p.Name(), ended), peers: []*peer{p}, mend: func(context.Context) error { return p.raise() }}, err
+}
