@@ -135,8 +135,8 @@ var diagnoses = [][]string{
 // diagnose shows what the guest said last, and in what state its QEMU is.
 func (l *life) diagnose() {
 	if text, err := l.console(l.via, l.ID); err == nil {
-		lines := strings.Split(strings.TrimSpace(text), "\n")
-		l.t.Logf("the end of the console of %s:\n%s", l.Name, strings.Join(lines[max(0, len(lines)-logLines):], "\n"))
+		lines := slices.DeleteFunc(strings.Split(strings.TrimSpace(text), "\n"), func(l string) bool { return strings.HasPrefix(l, "count ") })
+		l.t.Logf("the end of what %s said beside its counts:\n%s", l.Name, strings.Join(lines[max(0, len(lines)-logLines):], "\n"))
 	}
 	all, err := l.Lab.QEMUs()
 	if err != nil {

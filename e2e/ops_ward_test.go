@@ -138,7 +138,8 @@ func (w *ward) held(s *stage, guests ...*life) {
 	}
 }
 
-// flies begins a live migration, and waits until both ends have a QEMU.
+// flies begins a live migration, and waits until both ends have a QEMU. A guest that takes long to arrive should be paused meanwhile: the
+// longer it runs on, the more QEMU before 9.0 misses of what an emulated guest writes (see guest.CommandLine).
 func (w *ward) flies(s *stage) {
 	s.t.Helper()
 	w.flown.acts("os-migrateLive", map[string]any{"host": nil, "block_migration": "auto"})

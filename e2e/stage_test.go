@@ -47,17 +47,11 @@ func needHosts(t *testing.T) string {
 	return binary
 }
 
-// allEnv has those stories told, too, in which six guests at once are broken off: they want a machine for themselves.
-const allEnv = "KILONOVA_TEST_OPERATIONS"
+// wholeEnv has the stories told whole of which "make test" tells a part, because they take long.
+const wholeEnv = "KILONOVA_TEST_OPERATIONS"
 
-// needRoom skips a story that is told by "make test-operations" alone.
-func needRoom(t *testing.T) {
-	t.Helper()
-	needHosts(t)
-	if os.Getenv(allEnv) == "" {
-		t.Skip("this story is told by make test-operations, which sets " + allEnv)
-	}
-}
+// wholeProgramme tells whether the stories are told whole, as "make test-operations" has it.
+func wholeProgramme() bool { return os.Getenv(wholeEnv) != "" }
 
 // stage is a cluster with what its stories need at hand.
 type stage struct {
