@@ -29,14 +29,14 @@ func stalled(_ context.Context, _ *nemesis, p *peer, c choice) (*wound, error) {
 }
 
 // filled fills the disk to the last block. The daemon ends, and begins again until there is room.
-func filled(_ context.Context, _ *nemesis, p *peer, _ choice) (*wound, error) {
+func filled(_ context.Context, _ *nemesis, p *peer, c choice) (*wound, error) {
 	path, err := p.file(ballast)
 	if err != nil {
 		return nil, err
 	}
-	p.excuse(true)
+	p.excuse(c.last + endSlack)
 	return &wound{what: "fill the disk of " + p.Name(), peers: []*peer{p}, mend: func(context.Context) error {
-		defer p.excuse(false)
+		defer p.excuse(endSlack)
 		return os.Remove(path)
 	}}, fill(path)
 }
@@ -64,17 +64,17 @@ func fill(path string) error {
 }
 
 // unsynced lets each sync of the daemon fail. It has to end at the first one, and begins again; then it is well.
-func unsynced(_ context.Context, _ *nemesis, p *peer, _ choice) (*wound, error) {
+func unsynced(_ context.Context, _ *nemesis, p *peer, c choice) (*wound, error) {
 	p.mu.Lock()
 	pid := p.Daemon.PID()
 	p.mu.Unlock()
-	p.excuse(true)
+	p.excuse(c.last + endSlack)
 	cmd := exec.Command("strace", "-f", "-qq", "-o", os.DevNull, "-e", "trace=fdatasync,fsync", "-e", "inject=fdatasync,fsync:error=EIO", "-p", fmt.Sprint(pid))
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
 	return &wound{what: "fail the syncs of " + p.Name(), peers: []*peer{p}, mend: func(context.Context) error {
-		defer p.excuse(false)
+		defer p.excuse(endSlack)
 		_ = cmd.Process.Signal(syscall.SIGTERM) // it lets go, unless it went with the daemon
 		_ = cmd.Wait()                          // by that signal
 		return nil

@@ -21,7 +21,8 @@ const (
 	restartAfter = 500 * time.Millisecond // as systemd would
 	followEvery  = 50 * time.Millisecond
 	stopGrace    = 20 * time.Second
-	leaseSlack   = 5 * time.Second // that a daemon which stood still may take to end what a watchdog would have killed
+	endSlack     = 15 * time.Second // that a daemon whose disk failed may take to end
+	leaseSlack   = 5 * time.Second  // that a daemon which stood still may take to end what a watchdog would have killed
 )
 
 // peer is a node that can be hurt.
@@ -31,7 +32,7 @@ type peer struct {
 
 	mu      sync.Mutex // guards Daemon and the host's power
 	held    bool       // it is not started again
-	excused bool       // it may end by itself: its disk fails
+	excused time.Time  // it may end by itself until then: its disk fails
 
 	reading sync.Mutex // guards what follows, and is held while the host's disk goes
 	records audit.Tail
@@ -43,7 +44,7 @@ func (p *peer) keep(ctx context.Context) {
 	for pause(ctx, restartAfter) {
 		p.mu.Lock()
 		if !p.held && p.Host.IsOn() && p.isDown() {
-			if !p.excused {
+			if time.Now().After(p.excused) {
 				p.town.fault("the daemon of %s ended by itself: see its log", p.Name())
 			}
 			if err := p.StartDaemon(); err != nil {
@@ -96,11 +97,11 @@ func (p *peer) signal(s syscall.Signal) error {
 	return p.Daemon.Signal(s)
 }
 
-// excuse lets the daemon end by itself, or not any more.
-func (p *peer) excuse(may bool) {
+// excuse lets the daemon end by itself for so long.
+func (p *peer) excuse(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.excused = may
+	p.excused = time.Now().Add(d)
 }
 
 // cut takes the host's power. A simulated hypervisor's own records are as durable as libvirt's, which syncs them: the daemon stands still while they are

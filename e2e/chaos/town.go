@@ -177,9 +177,13 @@ func (t *town) get(ctx context.Context, path string, into any) error {
 	return t.ask(ctx, cloud.Request{Path: path}, into, http.StatusOK)
 }
 
-// undecided tells whether an answer leaves open what was done.
+// undecided tells whether an answer leaves open what was done, or says to ask again.
 func undecided(status int) bool {
-	return status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout || status == http.StatusBadGateway
+	switch status {
+	case http.StatusServiceUnavailable, http.StatusGatewayTimeout, http.StatusBadGateway, http.StatusTooManyRequests:
+		return true
+	}
+	return false
 }
 
 // pause waits, or returns false when ctx ends first.
