@@ -118,6 +118,7 @@ func measurements() []measurement {
 		{"latency", "one create at a time", measureLatency},
 		{"creates", "creates by 64 clients at the same time", measureCreates},
 		{"burst", "1,000 servers in one request", measureBurst},
+		{"overload", "creates at multiples of what saturates the cluster", measureOverload},
 		{"list", "listing servers", measureList},
 		{"failover", "writing when the leader is gone", measureFailover},
 		{"restart", "starting a node with 10,000 instances in its log", measureRestart},

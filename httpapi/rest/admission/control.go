@@ -37,8 +37,8 @@ type Limits struct {
 // what reads take is mostly processor time.
 func Defaults() [classes]Limits {
 	return [classes]Limits{
-		Read:  {Least: 16, Most: 128, Target: 500 * time.Millisecond, Waiting: 1024, Reserve: 16},
-		Write: {Least: 32, Most: 192, Target: time.Second, Waiting: 1024, Reserve: 16},
+		Read:  {Least: 16, Most: 96, Target: 500 * time.Millisecond, Waiting: 1024, Reserve: 16},
+		Write: {Least: 16, Most: 96, Target: 500 * time.Millisecond, Waiting: 1024, Reserve: 16},
 		Local: {Least: 16, Most: 64, Target: 500 * time.Millisecond, Waiting: 512, Reserve: 8},
 		Login: {Least: 64, Most: 64, Waiting: 256},
 		Bytes: {Least: 64, Most: 64, Waiting: 64, Reserve: 8},
