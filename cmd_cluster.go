@@ -16,7 +16,8 @@ import (
 
 func newClusterCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "cluster", Short: "Look after the cluster as a whole"}
-	cmd.AddCommand(newShowCommand(), newSettingsCommand(), newCheckCommand(), newRotateGossipCommand(), newRotateAuthorityCommand())
+	cmd.AddCommand(newShowCommand(), newSettingsCommand(), newCheckCommand(), newRotateGossipCommand(), newRotateAuthorityCommand(),
+		newClusterBackupCommand(), newConfirmRestoreCommand())
 	return cmd
 }
 

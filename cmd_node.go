@@ -25,22 +25,32 @@ func newNodeCommand() *cobra.Command {
 func newInitCommand() *cobra.Command {
 	var s settings
 	var enrolOnly bool
+	var backup string
 	cmd := &cobra.Command{
 		Use:   "init --bind ADDRESS",
 		Short: "Make a new cluster with this machine as its first node, then run it",
 		Long: `Makes a new cluster: its identity, its certificate authority, its first administrator. It is the only command
 that ever does; "node join" adds the other machines. Then it runs the node in the foreground until it is
 interrupted; virtual machines go on running. Run again on the same data directory, it resumes. The settings given
-here, such as --bridge, are remembered there for "node run" and systemd.`,
-		Example: `  kilonova node init --bind 192.0.2.11 --bridge lan=br0`,
-		Args:    cobra.NoArgs,
+here, such as --bridge, are remembered there for "node run" and systemd.
+
+With --restore it makes the cluster out of a backup ("kilonova cluster backup") of another one that is lost. It is a new cluster, with an ID, an
+authority and keys of its own, that remembers what the former one knew.`,
+		Example: `  kilonova node init --bind 192.0.2.11 --bridge lan=br0
+  kilonova node init --bind 192.0.2.11 --restore /root/cloud.backup`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			flags := given(cmd.Flags())
 			cfg, err := s.config(cmd)
 			if err != nil {
 				return err
 			}
-			clouds, err := node.Init(cfg)
+			var clouds string
+			if backup != "" {
+				clouds, err = restore(cmd.OutOrStdout(), cfg, backup)
+			} else {
+				clouds, err = node.Init(cfg)
+			}
 			if err != nil {
 				return err
 			}
@@ -56,6 +66,7 @@ here, such as --bridge, are remembered there for "node run" and systemd.`,
 	}
 	s.addFlags(cmd)
 	cmd.Flags().BoolVar(&enrolOnly, "enrol-only", false, "do not run the node: systemd will")
+	cmd.Flags().StringVar(&backup, "restore", "", "backup of a lost cluster to make the new one of")
 	return cmd
 }
 

@@ -129,7 +129,7 @@ func parseBridges(pairs []string) (bridges map[string]string, open []string, err
 const configSetting = "config"
 
 // notSettings are flags that neither a variable nor the file sets.
-var notSettings = []string{"config", "help", "enrol-only"}
+var notSettings = []string{"config", "help", "enrol-only", "restore"}
 
 // notRemembered are flags that say whom this one call is for, or that the node's identity holds.
 var notRemembered = []string{"data-dir", "bind", "name", "token", "help", "enrol-only"}

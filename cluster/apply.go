@@ -108,6 +108,7 @@ var applyParts = [...]func(s *State, op Op) (ids []string, refusal *Error, known
 	(*State).applyLeaseOp,
 	(*State).applyReplicaOp,
 	(*State).applyKeysOp,
+	(*State).applyRecoveryOp,
 }
 
 func (s *State) applyClusterOp(op Op) (ids []string, refusal *Error, known bool) {

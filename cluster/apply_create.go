@@ -119,6 +119,8 @@ func (s *State) strand(in *Instance) {
 func (s *State) accepts(id NodeID, r Resources) *Error {
 	n, ok := s.t.nodes.Get(id)
 	switch {
+	case s.t.meta.Restored.Held():
+		return Errorf(NoRoom, "The cluster was restored from a backup, and its operator has not confirmed yet that the former one runs nothing")
 	case !ok:
 		return Errorf(NoRoom, "The node %.64s is not in the cluster", id)
 	case !n.Host.Ready:

@@ -138,6 +138,10 @@ const (
 	KindBeginRotation   Kind = 190
 	KindConfirmKeys     Kind = 191
 	KindAdvanceRotation Kind = 192
+
+	// Backups and recovery: 180 to 189.
+	KindRestoreCluster Kind = 180
+	KindConfirmRestore Kind = 181
 )
 
 // CommandVersion is the newest version of the command set that this build knows. Nodes say theirs in their

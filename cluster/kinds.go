@@ -102,6 +102,9 @@ var newOp = [...]func() Op{
 	KindBeginRotation:   func() Op { return new(BeginRotation) },
 	KindConfirmKeys:     func() Op { return new(ConfirmKeys) },
 	KindAdvanceRotation: func() Op { return new(AdvanceRotation) },
+
+	KindRestoreCluster: func() Op { return new(RestoreCluster) },
+	KindConfirmRestore: func() Op { return new(ConfirmRestore) },
 }
 
 // Known tells whether this build can decode and apply commands of the kind.

@@ -177,6 +177,15 @@ func TestApply_KeepsItsPromisesUnderAnyCommands(t *testing.T) {
 			}
 			step(commands)
 		}
+		step([]Command{{Op: &RestoreCluster{
+			From: "c1", Authority: Authority{ClusterID: "c2"}, Node: someNode("new", "192.0.2.1"),
+			Project: Project{ID: "p", Name: "other"}, Admin: User{ID: "u", Name: "other"},
+		}}})
+		for in := range one.View().Instances() {
+			if in.Node != "" {
+				t.Fatalf("instance %s is on node %s of the former cluster", in.ID, in.Node)
+			}
+		}
 	})
 }
 

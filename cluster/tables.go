@@ -42,6 +42,8 @@ type meta struct {
 	AttachmentCount int64  `json:"attachment_count,omitempty"`
 
 	Term TermID `json:"term,omitempty"` // the leadership that was begun last
+
+	Restored *Restoration `json:"restored,omitempty"` // the cluster was made of another one's backup
 }
 
 type nodeTables struct {

@@ -22,7 +22,13 @@ import (
 // clouds.yaml is. On a directory that is enrolled already it changes nothing and returns the same.
 //
 // The node's identity is written last: a machine that loses power before has no cluster yet, and Init starts over.
-func Init(cfg Config) (clouds string, err error) {
+func Init(cfg Config) (clouds string, err error) { return begin(cfg, resume, anew) }
+
+// resume is what Init does on a directory that is enrolled already.
+func resume(_ *dataDir, id enrolment, cfg *Config) error { return sameBind(id, cfg) }
+
+// begin makes the first node of a cluster in an empty data directory; enrolled is called when it is not.
+func begin(cfg Config, enrolled func(*dataDir, enrolment, *Config) error, establish founding) (clouds string, err error) {
 	if err := cfg.Validate(); err != nil {
 		return "", err
 	}
@@ -35,7 +41,7 @@ func Init(cfg Config) (clouds string, err error) {
 	case err == nil && id.ClusterID == "":
 		return "", fmt.Errorf("%s belongs to a machine that began to join a cluster: finish that with `kilonova node join`, or name another --data-dir", cfg.DataDir)
 	case err == nil:
-		return dir.file(cloudsFile), sameBind(id, &cfg)
+		return dir.file(cloudsFile), enrolled(dir, id, &cfg)
 	case !errors.Is(err, ErrNotEnrolled):
 		return "", err
 	}
@@ -45,7 +51,7 @@ func Init(cfg Config) (clouds string, err error) {
 	if err := setAside(dir.file(raftDir)); err != nil {
 		return "", err
 	}
-	return dir.file(cloudsFile), found(dir, &cfg, time.Now())
+	return dir.file(cloudsFile), found(dir, &cfg, establish, time.Now())
 }
 
 // sameBind refuses to resume a node under another address: its certificates and its peers know the old one.
@@ -74,8 +80,28 @@ func setAside(path string) error {
 	return os.Rename(path, fmt.Sprintf("%s.interrupted-%d", path, time.Now().Unix()))
 }
 
+// founder is whom a cluster begins with.
+type founder struct {
+	authority *pki.Authority
+	node      cluster.Node
+	password  string // of the administrator
+	now       time.Time
+}
+
+// founding makes the replicated state of a first node, and gives the keys of its gossip.
+type founding func(cfg raftfsm.Config, f founder) (gossipKeys [][]byte, err error)
+
+// anew makes the state of a cluster that was not there before.
+func anew(cfg raftfsm.Config, f founder) ([][]byte, error) {
+	first, err := firstCommand(f)
+	if err != nil {
+		return nil, err
+	}
+	return first.Op.(*cluster.InitCluster).Authority.GossipKeys, raftfsm.Bootstrap(cfg, first)
+}
+
 // found writes everything that a first node has.
-func found(dir *dataDir, cfg *Config, now time.Time) error {
+func found(dir *dataDir, cfg *Config, establish founding, now time.Time) error {
 	clusterID, nodeID := uuid.NewString(), cluster.NodeID(uuid.NewString())
 	authority, err := pki.NewAuthority(clusterID, now)
 	if err != nil {
@@ -85,18 +111,14 @@ func found(dir *dataDir, cfg *Config, now time.Time) error {
 		return err
 	}
 	password := randomText(18)
-	first, err := firstCommand(authority, nodeRecord(cfg, nodeID), password, now)
-	if err != nil {
-		return err
-	}
 	if err := dir.writeClouds(cfg, identity.FirstUser, identity.FirstProject, password); err != nil {
 		return err
 	}
 	raft := raftfsm.Config{ID: nodeID, Addr: cfg.at(PeerPort), Dir: dir.file(raftDir), Log: cfg.Log}
-	if err := raftfsm.Bootstrap(raft, first); err != nil {
+	keys, err := establish(raft, founder{authority, nodeRecord(cfg, nodeID), password, now})
+	if err != nil {
 		return err
 	}
-	keys := first.Op.(*cluster.InitCluster).Authority.GossipKeys
 	return dir.saveEnrolment(enrolmentOf(cfg, clusterID, nodeID, keys))
 }
 
@@ -118,27 +140,35 @@ func signOwn(dir *dataDir, a *pki.Authority, id cluster.NodeID, cfg *Config, now
 }
 
 // firstCommand is what a cluster begins with.
-func firstCommand(a *pki.Authority, n cluster.Node, password string, now time.Time) (cluster.Command, error) {
-	key, err := a.KeyPKCS8()
+func firstCommand(f founder) (cluster.Command, error) {
+	at := cluster.At(f.now)
+	secrets, err := newSecrets(f.authority, at)
 	if err != nil {
 		return cluster.Command{}, err
 	}
-	at := cluster.At(now)
-	founders, err := identity.Seed(password, at)
+	founders, err := identity.Seed(f.password, at)
 	if err != nil {
 		return cluster.Command{}, err
 	}
 	return cluster.Command{Time: at, Op: &cluster.InitCluster{
-		Authority: cluster.Authority{
-			ClusterID:  a.ClusterID(),
-			CACert:     a.CertDER(),
-			CAKey:      key,
-			GossipKeys: [][]byte{randomBytes(gossip.KeySize)},
-			TokenKeys:  []cluster.SigningKey{identity.NewSigningKey(at)},
-			Created:    at,
-		},
-		Node: n, Roles: founders.Roles, Project: founders.Project, Admin: founders.Admin,
+		Authority: secrets, Node: f.node, Roles: founders.Roles, Project: founders.Project, Admin: founders.Admin,
 	}}, nil
+}
+
+// newSecrets are what only the members of a cluster know.
+func newSecrets(a *pki.Authority, at cluster.Time) (cluster.Authority, error) {
+	key, err := a.KeyPKCS8()
+	if err != nil {
+		return cluster.Authority{}, err
+	}
+	return cluster.Authority{
+		ClusterID:  a.ClusterID(),
+		CACert:     a.CertDER(),
+		CAKey:      key,
+		GossipKeys: [][]byte{randomBytes(gossip.KeySize)},
+		TokenKeys:  []cluster.SigningKey{identity.NewSigningKey(at)},
+		Created:    at,
+	}, nil
 }
 
 // nodeRecord is what a node says of itself before its hypervisor was looked at.

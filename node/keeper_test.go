@@ -241,7 +241,7 @@ func newScriptedKeeper(t *testing.T) (*keeper, *script) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, err := firstCommand(a, nodeRecord(&cfg, id.Node), "secret", now)
+	first, err := firstCommand(founder{a, nodeRecord(&cfg, id.Node), "secret", now})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,9 +26,6 @@ func Bootstrap(cfg Config, first cluster.Command) error {
 	if err != nil {
 		return err
 	}
-	if entries, err := os.ReadDir(cfg.Dir); err == nil && len(entries) > 0 {
-		return fmt.Errorf("bootstrap %s: %w", cfg.Dir, ErrExists)
-	}
 	entry, err := cluster.EncodeEntry([]cluster.Command{first})
 	if err != nil {
 		return fmt.Errorf("bootstrap: %w", err)
@@ -36,12 +33,21 @@ func Bootstrap(cfg Config, first cluster.Command) error {
 	if err := rehearse(first); err != nil {
 		return err
 	}
+	return establish(cfg, func(whole Config) error { return writeFirst(whole, entry) })
+}
+
+// establish makes the directory of a first node as a whole: after a crash in the middle it is as if nothing had been done. ErrExists when it
+// holds anything.
+func establish(cfg Config, write func(whole Config) error) error {
+	if entries, err := os.ReadDir(cfg.Dir); err == nil && len(entries) > 0 {
+		return fmt.Errorf("bootstrap %s: %w", cfg.Dir, ErrExists)
+	}
 	whole := cfg
 	whole.Dir = cfg.Dir + ".new" // left by a crash: incomplete, and nobody's
 	if err := os.RemoveAll(whole.Dir); err != nil {
 		return fmt.Errorf("bootstrap: %w", err)
 	}
-	if err := writeFirst(whole, entry); err != nil {
+	if err := write(whole); err != nil {
 		return fmt.Errorf("bootstrap %s: %w", cfg.Dir, err)
 	}
 	if err := os.Remove(cfg.Dir); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -71,13 +77,17 @@ func writeFirst(cfg Config, entry []byte) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
-	members := raft.Configuration{Servers: []raft.Server{{
-		Suffrage: raft.Voter, ID: raft.ServerID(cfg.ID), Address: raft.ServerAddress(cfg.Addr),
-	}}}
-	if err := raft.BootstrapCluster(cfg.raftConfig(nil), d.log, d.log, d.snaps, nil, members); err != nil {
+	if err := raft.BootstrapCluster(cfg.raftConfig(nil), d.log, d.log, d.snaps, nil, cfg.alone()); err != nil {
 		return err
 	}
 	return d.log.StoreLog(&raft.Log{Index: firstCommand, Term: firstTerm, Type: raft.LogCommand, Data: entry})
+}
+
+// alone is a configuration of which this node is the only member.
+func (c Config) alone() raft.Configuration {
+	return raft.Configuration{Servers: []raft.Server{{
+		Suffrage: raft.Voter, ID: raft.ServerID(c.ID), Address: raft.ServerAddress(c.Addr),
+	}}}
 }
 
 // syncDir makes a rename in the directory last.

@@ -21,6 +21,8 @@ type Overview struct {
 	Instances int            `json:"instances"`
 	Index     uint64         `json:"index"`
 	Version   string         `json:"version"`
+
+	Restored *Restoration `json:"restored,omitempty"` // the cluster was made of another one's backup
 }
 
 // Node is a node with what is known of it at the moment.
@@ -78,7 +80,7 @@ func (s *server) show(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := Overview{Node: s.Self, Index: view.Index(), Version: s.Version}
+	o := Overview{Node: s.Self, Index: view.Index(), Version: s.Version, Restored: restoration(view.Restored())}
 	if a := view.Authority(); a != nil {
 		o.ClusterID = a.ClusterID
 	}

@@ -70,7 +70,9 @@ func Router(c Config) http.Handler {
 func LocalRouter(c Config) http.Handler {
 	r := chi.NewRouter()
 	r.Use(rest.RequestID("cluster"), rest.Recover(rest.NovaErrors))
-	r.Mount("/cluster", (&server{c, local}).router())
+	s := &server{c, local}
+	r.Get(Path+"/backup", s.backup)
+	r.Mount("/cluster", s.router())
 	return r
 }
 
@@ -113,6 +115,7 @@ func (s *server) router(guards ...func(http.Handler) http.Handler) http.Handler 
 		r.Get("/check", handle(s.check))
 		r.Get("/keys", handle(s.listKeys))
 		r.Post("/keys/{keys}/rotate", handle(s.rotateKeys))
+		r.Post("/confirm-restore", handle(s.confirmRestore))
 		r.Get("/tokens", handle(s.listTokens))
 		r.Post("/tokens", reply(http.StatusCreated, s.createToken))
 		r.Delete("/tokens/{token}", handle(s.deleteToken))

@@ -124,6 +124,9 @@ func (l *Leader) placeInstance(ctx context.Context, in *cluster.Instance, op *cl
 // placeWaiting finds nodes for instances without one: those whose first choice had no room any more when they were
 // committed. Many at once share an entry of the log.
 func (l *Leader) placeWaiting(ctx context.Context, view *cluster.View) {
+	if view.Restored().Held() {
+		return // each would be refused, and those that no node has room for yet would end in error
+	}
 	var group errgroup.Group
 	group.SetLimit(placeAtOnce)
 	for in := range view.InstancesOn("") {
