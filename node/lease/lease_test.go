@@ -135,6 +135,39 @@ func TestWarden_WaitsForLeasesOfFormerSettings(t *testing.T) {
 	})
 }
 
+// Settings became shorter. A node was granted the longer lease, and then the shorter one, of which it may never hear: it is not taken for dead before the longer
+// one is over, and until then the longer ones are remembered.
+func TestWarden_AShorterLeaseTakesNoneBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 2, "")
+		defer w.close()
+		w.must(&cluster.BeginTerm{Term: "t1", Leader: nodeID(0)})
+		view, _ := w.nodes[0].Latest()
+		s, id := view.Settings(), w.nodes[1].id
+		long := s
+		long.Lease.Dead = 10 * s.Lease.Dead
+		warden := NewWarden("t1", time.Now(), nil)
+		granted := time.Now()
+		warden.heard[id] = hearing{granted, long.Lease, granted.Add(long.Lease.Dead)}
+		time.Sleep(time.Second)
+		if _, err := warden.Renew(id, time.Now(), view); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Until(granted.Add(long.Lease.Dead)) - time.Millisecond)
+		if warden.knows(id, s.Lease) || warden.condemn(id, s, time.Now()) {
+			t.Error("it was forgotten that the node may hold a longer lease")
+		}
+		time.Sleep(time.Millisecond)
+		if !warden.condemn(id, s, time.Now()) {
+			t.Error("it is not taken for dead when all leases that it had are over")
+		}
+		warden.absolve(id)
+		if _, err := warden.Renew(id, time.Now(), view); err != nil || !warden.knows(id, s.Lease) {
+			t.Errorf("it holds the shorter lease alone, and that is not known: %v", err)
+		}
+	})
+}
+
 // A lease counts from before the question, a node without one starts nothing, and a restarted daemon goes on with that of the one before.
 func TestHolder_CountsFromTheQuestion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -28,6 +28,7 @@ type Warden struct {
 type hearing struct {
 	at    time.Time
 	lease cluster.Lease // what it was granted by
+	due   time.Time     // when the longest lease that it may hold is over, and it may be taken for dead
 }
 
 // NewWarden begins to count at now, which must not be before the term began.
@@ -45,9 +46,15 @@ func (w *Warden) Renew(node cluster.NodeID, asked time.Time, view *cluster.View)
 	if _, ok := view.Node(node); !ok {
 		return cluster.Grant{}, cluster.Errorf(cluster.NotFound, "The node %s is not in the cluster", node)
 	}
-	l := view.Settings().Lease
+	s := view.Settings()
+	l := s.Lease
 	if last := w.heard[node]; asked.After(last.at) {
-		w.heard[node] = hearing{asked, l}
+		// A shorter lease does not take back a longer one: the node may never get this answer.
+		due := w.overdue(node, s)
+		if next := asked.Add(l.Dead); next.After(due) {
+			due = next
+		}
+		w.heard[node] = hearing{asked, l, due}
 	}
 	return cluster.Grant{Index: view.Index(), Stop: l.Stop, Kill: l.Kill}, nil
 }
@@ -62,7 +69,10 @@ func (w *Warden) LastHeard(node cluster.NodeID) time.Time {
 // overdue is since when a node may be taken for dead.
 func (w *Warden) overdue(node cluster.NodeID, s cluster.Settings) time.Time {
 	if last, ok := w.heard[node]; ok {
-		return last.at.Add(max(last.lease.Dead, s.Lease.Dead))
+		if longer := last.at.Add(s.Lease.Dead); longer.After(last.due) {
+			return longer
+		}
+		return last.due
 	}
 	return w.began.Add(max(s.Lease.Dead, s.Former)) // some other leader may have granted by other settings
 }
@@ -97,7 +107,7 @@ func (w *Warden) Attend(ctx context.Context, view *cluster.View, patiently func(
 		if ctx.Err() != nil {
 			return
 		}
-		settled = settled && (n.Lost != nil || w.grantedBy(n.ID) == s.Lease)
+		settled = settled && (n.Lost != nil || w.knows(n.ID, s.Lease))
 		if n.Lost != nil && !view.Restartable(n.ID) || !w.condemn(n.ID, s, time.Now()) {
 			continue
 		}
@@ -110,10 +120,12 @@ func (w *Warden) Attend(ctx context.Context, view *cluster.View, patiently func(
 	}
 }
 
-func (w *Warden) grantedBy(node cluster.NodeID) cluster.Lease {
+// knows tells whether a node was granted its lease by those settings, and holds no longer one from before.
+func (w *Warden) knows(node cluster.NodeID, l cluster.Lease) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.heard[node].lease
+	last := w.heard[node]
+	return last.lease == l && last.due.Equal(last.at.Add(l.Dead))
 }
 
 func (w *Warden) lose(ctx context.Context, node cluster.NodeID) error {
