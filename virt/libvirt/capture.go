@@ -66,7 +66,7 @@ func (d *Driver) capture(ctx context.Context, id cluster.InstanceID, which virt.
 	if !there {
 		return virt.ErrNotFound
 	}
-	if err := d.endBackup(ctx, f.dom); err != nil {
+	if err := errors.Join(d.endBackup(ctx, f.dom), d.endMirror(ctx, f.dom)); err != nil {
 		return err
 	}
 	// QEMU writes into the instance's own directory: nowhere else is sure to be open to its user.

@@ -44,7 +44,7 @@ func (d *Driver) migrate(ctx context.Context, id cluster.InstanceID, l virt.Land
 	} else if under {
 		return w.adopted(ctx)
 	}
-	if err := d.endBackup(ctx, dom); err != nil {
+	if err := errors.Join(d.endBackup(ctx, dom), d.endMirror(ctx, dom)); err != nil {
 		return err
 	}
 	params, flags, err := d.migrationOrder(ctx, dom, l, o)

@@ -142,6 +142,9 @@ func (d *Driver) save(ctx context.Context, id cluster.InstanceID) error {
 	if !on {
 		return d.needSaved(ctx, dom)
 	}
+	if err := d.endMirror(ctx, dom); err != nil {
+		return err
+	}
 	err = d.slowly(ctx, "save domain", func(l *rpc.Libvirt) error {
 		return l.DomainManagedSave(dom, uint32(rpc.DomainSaveRunning)) // so that Start lets it go on, paused or not
 	})
