@@ -95,6 +95,7 @@ var layers = map[string][]string{
 	"node/failpoint":       {},
 	"node/lead":            {"cluster", "placement"},
 	"node/operate":         {"cluster", "virt", "httpapi/peer", "node/reconcile", "node/failpoint"},
+	"node/mirror":          {"cluster", "virt", "httpapi/peer", "node/reconcile"},
 	"node/reconcile":       {"cluster", "virt", "node/failpoint"},
 	"node":                 {"cluster", "raftfsm", "gossip", "placement", "virt", "httpapi"},
 	"e2e":                  {"cluster", "raftfsm", "gossip", "placement", "virt", "httpapi", "node"},

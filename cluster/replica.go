@@ -48,9 +48,11 @@ func (i *Instance) CurrentReplica() *Replica {
 // Mirrors tells whether the instance's node is to fill its replica, or to keep it current, as long as the guest runs.
 func (i *Instance) Mirrors() bool {
 	r := i.Replica
-	return r != nil && r.State != ReplicaStale && r.Of == i.Epoch && r.Node != i.Node && i.Op == nil && i.Mode.Await == "" &&
-		i.Mode.Rescue == nil && (i.Wanted == WantOn || i.Wanted == WantPaused)
+	return r != nil && r.State != ReplicaStale && r.Of == i.Epoch && r.Node != i.Node && i.Op == nil && i.Mode.Await == "" && i.AsksReplica()
 }
+
+// GivenUp tells whether the instance's node was given up, and the instance is about to be another's: then nothing is let go on there.
+func (i *Instance) GivenUp() bool { return i.givenUp() }
 
 // MayPlaceReplica tells whether the instance waits for a place for its replica: it asks for one, runs, and has none that is of use.
 func (i *Instance) MayPlaceReplica() bool {
@@ -59,9 +61,9 @@ func (i *Instance) MayPlaceReplica() bool {
 		i.Mode.Rescue == nil && (r == nil || r.State == ReplicaStale || r.Of != i.Epoch)
 }
 
-// SpareReplica tells whether the instance's replica is of no use and in nobody's way: what asked for it is gone.
+// SpareReplica tells whether the instance's replica is of no use: nobody asks for it any more, and its node has let go of it.
 func (i *Instance) SpareReplica() bool {
-	return i.Replica != nil && i.Op == nil && (!i.AsksReplica() || i.Mode.away())
+	return i.Replica != nil && i.Replica.State == ReplicaStale && i.Op == nil && (!i.AsksReplica() || i.Mode.away())
 }
 
 // replicaRoom is what a replica takes from its node.

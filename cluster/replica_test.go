@@ -154,6 +154,8 @@ func TestPlaceReplica_RefusesWhatIsOfNoUse(t *testing.T) {
 	w.do(&UpdateInstance{ID: "a", Metadata: &map[string]string{KeyReplicas: "2"}})
 	w.mirrored("n2")
 	w.do(&UpdateInstance{ID: "a", Metadata: &map[string]string{}})
+	w.refuse(&PlaceReplica{ID: "a", Epoch: 1, Was: w.instance("a").Replica.Epoch}, Stale, "of use")
+	w.replicaIs(ReplicaStale)
 	w.do(&PlaceReplica{ID: "a", Epoch: 1, Was: w.instance("a").Replica.Epoch})
 	if r := w.instance("a").Replica; r != nil {
 		t.Errorf("nobody asks for it, and there is %+v", r)

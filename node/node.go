@@ -69,6 +69,7 @@ type host struct {
 	lease     *lease.Holder
 	loop      *reconcile.Loop
 	moves     moves
+	replicas  replicas
 	inventory *inventory
 	consoles  *consoles
 	volumes   *volumes
@@ -231,8 +232,9 @@ func (n *node) openHost() error {
 	if h.lease, err = n.newHolder(h.driver, boot); err != nil {
 		return err
 	}
+	h.replicas = n.openReplicas(h)
 	h.loop = reconcile.New(reconcile.Config{
-		Lease: h.lease, Node: n.id.Node, Cluster: n.state, Driver: h.driver, Images: h.blobs, Busy: h.moves.busy, Volumes: guestVolumes{files}, Log: n.cfg.Log,
+		Replicas: h.replicas.gate(), Lease: h.lease, Node: n.id.Node, Cluster: n.state, Driver: h.driver, Images: h.blobs, Busy: h.busy, Volumes: guestVolumes{files}, Log: n.cfg.Log,
 		Starts: max(2, runtime.NumCPU()), Incarnation: boot, LastKnown: n.dir.lastIncarnation(),
 		Settled: func() {
 			if err := writeFile(n.dir.file(incarnationFile), []byte(boot)); err != nil {
@@ -290,6 +292,7 @@ func (n *node) run(ctx context.Context) error {
 	wg.Go(func() { n.host.lease.Run(ctx) })
 	wg.Go(func() { n.host.loop.Run(ctx) })
 	wg.Go(func() { n.host.moves.loop.Run(ctx) })
+	wg.Go(func() { n.host.replicas.run(ctx) })
 	wg.Go(func() { n.host.inventory.run(ctx) })
 	wg.Go(func() { n.host.volumes.run(ctx) })
 	wg.Go(func() { n.host.images.sweep(ctx, n.state.Read) })

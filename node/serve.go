@@ -60,7 +60,7 @@ func (n *node) serve() (*servers, error) {
 	})
 	peers := &http.Server{Handler: peer.Router(peer.Services{
 		Agreement: n.state, Blobs: n.host.blobs, Consoles: hereConsoles{n.host.consoles}, Inside: hereInside{s.inside.inside},
-		Disks: n.host.moves.source, Landings: n.host.moves.destination, Log: n.cfg.Log,
+		Disks: n.host.moves.source, Landings: n.host.moves.destination, Replicas: n.host.replicas.receiver, Log: n.cfg.Log,
 	}), ReadHeaderTimeout: handshakeGrace, ConnContext: withAsker}
 	s.start(peers, func() error { return peers.Serve(n.wire.port.Proto(peernet.ProtoHTTP)) })
 	join := &http.Server{

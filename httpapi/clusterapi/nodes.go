@@ -59,6 +59,7 @@ type Networks struct {
 type Lease struct {
 	Lost    *Loss `json:"lost,omitempty"` // while it is taken for dead
 	Guarded int   `json:"guarded"`        // instances that are started elsewhere when it dies
+	Mirrors int   `json:"mirrors"`        // instances of which another node has a current replica
 }
 
 // Loss is that a node was taken for dead.
@@ -150,6 +151,9 @@ func render(view *cluster.View, n *cluster.Node, m Member) Node {
 		out.Instances++
 		if in.Guarded() {
 			out.Guarded++
+		}
+		if in.CurrentReplica() != nil {
+			out.Mirrors++
 		}
 	}
 	if n.Lost != nil {

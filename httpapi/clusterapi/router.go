@@ -120,6 +120,7 @@ func (s *server) router(guards ...func(http.Handler) http.Handler) http.Handler 
 		r.Post("/tokens", reply(http.StatusCreated, s.createToken))
 		r.Delete("/tokens/{token}", handle(s.deleteToken))
 		r.Get("/instances/{instance}/placement", handle(s.placement))
+		r.Get("/instances/{instance}/replica", handle(s.replica))
 	})
 	return r
 }

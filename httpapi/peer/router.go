@@ -32,6 +32,7 @@ func Router(s Services) http.Handler {
 	r.Get("/v1/instances/{id}/console", h.console)
 	h.insideRoutes(r)
 	h.moveRoutes(r)
+	h.replicaRoutes(r)
 	return r
 }
 

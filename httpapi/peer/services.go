@@ -20,6 +20,7 @@ type Services struct {
 	Inside    Inside
 	Disks     DiskSource
 	Landings  Landings
+	Replicas  Replicas
 	Log       *slog.Logger
 }
 

@@ -68,6 +68,8 @@ func TestLead_PlacesReplicas(t *testing.T) {
 			t.Fatalf("there is no other: %+v", r)
 		}
 		b.apply(&cluster.UpdateInstance{ID: id, Metadata: &map[string]string{}})
+		in, _ = b.View().Instance(id)
+		b.apply(&cluster.ReportReplica{Node: soleNode, ID: id, Epoch: in.Epoch, Replica: in.Replica.Epoch, State: cluster.ReplicaStale})
 		b.leadMoves(3*time.Second, Lifecycle{}, nil)
 		if r := replica(); r != nil {
 			t.Fatalf("nobody asks for %+v", r)

@@ -144,6 +144,11 @@ func (j *job) switchOn(ctx context.Context, a virt.Action, o *outcome) error {
 		o.have(a.ID, a.Stamp, virt.PowerRunning)
 		return nil
 	}
+	if r := j.loop.Replicas; r != nil {
+		if err := r.BeforeStart(ctx, j.in); err != nil {
+			return err
+		}
+	}
 	j.loop.Log.Debug("tell the hypervisor to start", "instance", a.ID) // "make bench" looks for it
 	if err := j.loop.Driver.Start(ctx, a.ID); err != nil {
 		return err

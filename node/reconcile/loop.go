@@ -66,9 +66,16 @@ type Lease interface {
 	Started(id cluster.InstanceID)
 }
 
+// Replicas knows the copies of this node's disks that other nodes keep.
+type Replicas interface {
+	// BeforeStart sees to it that a copy does not count any more which a guest that is started now would go on without.
+	BeforeStart(ctx context.Context, in *cluster.Instance) error
+}
+
 // Config is what a Loop is made of.
 type Config struct {
-	Lease       Lease // nil: nothing needs one
+	Replicas    Replicas // nil: there are none
+	Lease       Lease    // nil: nothing needs one
 	Node        cluster.NodeID
 	Cluster     Cluster
 	Driver      virt.Driver

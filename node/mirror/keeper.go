@@ -1,0 +1,214 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/kilonova/kilonova/cluster"
+	"github.com/kilonova/kilonova/httpapi/peer"
+	"github.com/kilonova/kilonova/virt"
+)
+
+// How often a mirror is looked at, and how long its hypervisor may take to answer.
+const (
+	lookEvery   = 500 * time.Millisecond
+	callTimeout = 20 * time.Second
+)
+
+// Cluster is the replicated state as this package uses it.
+type Cluster interface {
+	// Latest returns the newest view and a channel that is closed when there is a newer one.
+	Latest() (*cluster.View, <-chan struct{})
+
+	// Read returns a view that holds everything acknowledged before the call.
+	Read(ctx context.Context) (*cluster.View, error)
+
+	// Propose commits a command.
+	Propose(ctx context.Context, c cluster.Command) (cluster.Result, error)
+}
+
+// Peers connect to the replicas that other nodes keep; see peer.Client.
+type Peers interface {
+	Replica(ctx context.Context, node cluster.NodeID, c peer.Copy) (net.Conn, error)
+}
+
+// Sockets opens the UNIX sockets of this host.
+type Sockets interface {
+	Listen(path string) (net.Listener, error)
+}
+
+// KeeperConfig is what a Keeper is made of.
+type KeeperConfig struct {
+	Node    cluster.NodeID
+	Cluster Cluster
+	Driver  virt.Mirrors
+	Peers   Peers
+	Sockets Sockets
+	Dir     string // where the sockets lie that the hypervisor connects to
+	Log     *slog.Logger
+}
+
+// Keeper mirrors the disks of this node's guests. Make it with NewKeeper, then call Run.
+type Keeper struct {
+	KeeperConfig
+
+	// Owned by Run.
+	under    map[cluster.InstanceID]*work
+	released map[cluster.InstanceID]uint64 // the epoch of the stale replica that each guest was let go on without
+}
+
+// work is what is done about one instance.
+type work struct {
+	replica uint64 // its epoch
+	mirrors bool   // else the guest is let go on without it
+	cancel  context.CancelFunc
+	done    chan struct{}
+	ok      bool // once done: the guest goes on
+}
+
+// NewKeeper makes a Keeper.
+func NewKeeper(c KeeperConfig) *Keeper {
+	return &Keeper{KeeperConfig: c, under: map[cluster.InstanceID]*work{}, released: map[cluster.InstanceID]uint64{}}
+}
+
+// Run keeps mirrors until ctx ends. It leaves them as they are: the guests' writes wait for the next daemon.
+func (k *Keeper) Run(ctx context.Context) {
+	var all sync.WaitGroup
+	defer all.Wait()
+	for ctx.Err() == nil {
+		view, changed := k.Cluster.Latest()
+		k.pass(ctx, view, &all)
+		timer := time.NewTimer(lookEvery)
+		select {
+		case <-changed:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+// pass begins what is to be done and is not, and ends what is not to be done any more.
+func (k *Keeper) pass(ctx context.Context, view *cluster.View, all *sync.WaitGroup) {
+	wanted := map[cluster.InstanceID]*cluster.Instance{}
+	for in := range view.InstancesOn(k.Node) {
+		if k.concerns(in) {
+			wanted[in.ID] = in
+		}
+	}
+	for id, w := range k.under {
+		in := wanted[id]
+		if in == nil || in.Replica.Epoch != w.replica || in.Mirrors() != w.mirrors {
+			w.cancel()
+		}
+		select {
+		case <-w.done:
+			if delete(k.under, id); w.ok {
+				k.released[id] = w.replica
+			}
+		default:
+		}
+	}
+	for id, in := range wanted {
+		if k.under[id] != nil || !in.Mirrors() && k.released[id] == in.Replica.Epoch {
+			continue
+		}
+		own, cancel := context.WithCancel(ctx)
+		w := &work{replica: in.Replica.Epoch, mirrors: in.Mirrors(), cancel: cancel, done: make(chan struct{})}
+		k.under[id] = w
+		all.Go(func() {
+			defer close(w.done)
+			defer cancel()
+			if w.mirrors {
+				k.mirror(own, in)
+			} else {
+				w.ok = k.release(own, in)
+			}
+		})
+	}
+}
+
+// concerns tells whether there is something to be done about an instance. One that is given up is not touched: its guest, if it still runs, waits.
+func (k *Keeper) concerns(in *cluster.Instance) bool {
+	return in.Replica != nil && in.Node == k.Node && !in.GivenUp() && in.Wanted != cluster.WantDeleted
+}
+
+// release lets a guest go on without its replica, once the state says that it is stale.
+func (k *Keeper) release(ctx context.Context, in *cluster.Instance) bool {
+	for {
+		err := k.letGo(ctx, in)
+		if err == nil {
+			return true
+		}
+		k.Log.Warn("let a guest go on without its replica", "instance", in.ID, "err", err)
+		if !pause(ctx, time.Second) {
+			return false
+		}
+	}
+}
+
+func (k *Keeper) letGo(ctx context.Context, in *cluster.Instance) error {
+	if in.Replica.State != cluster.ReplicaStale && in.Replica.Of == in.Epoch {
+		if err := k.say(ctx, in, cluster.ReplicaStale, "it is not asked for any more"); err != nil {
+			return err
+		}
+	}
+	bounded, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return k.Driver.EndMirror(bounded, in.ID)
+}
+
+// say tells the state about a replica. Without an error it is so.
+func (k *Keeper) say(ctx context.Context, in *cluster.Instance, s cluster.ReplicaState, note string) error {
+	bounded, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	res, err := k.Cluster.Propose(bounded, cluster.Command{Time: cluster.At(time.Now()), Op: &cluster.ReportReplica{
+		Node: k.Node, ID: in.ID, Epoch: in.Epoch, Replica: in.Replica.Epoch, State: s, Note: note}})
+	if err == nil && res.Err != nil {
+		err = res.Err
+	}
+	if err != nil {
+		return fmt.Errorf("say that the replica is %s: %w", s, err)
+	}
+	k.Log.Info("said of a replica", "instance", in.ID, "on", in.Replica.Node, "state", s, "why", note)
+	return nil
+}
+
+// BeforeStart implements reconcile.Replicas. What a guest that is started now writes goes to its own disk alone at first.
+func (k *Keeper) BeforeStart(ctx context.Context, in *cluster.Instance) error {
+	view, err := k.Cluster.Read(ctx)
+	if err != nil {
+		return err
+	}
+	now, ok := view.Instance(in.ID)
+	if !ok || now.CurrentReplica() == nil || now.Node != k.Node {
+		return nil
+	}
+	return k.say(ctx, now, cluster.ReplicaStale, "the guest was started anew")
+}
+
+// socketPath is where the hypervisor finds the mirror of a guest. AppArmor lets guests use sockets of such names; see virt/libvirt.
+func (k *Keeper) socketPath(id cluster.InstanceID) string {
+	return filepath.Join(k.Dir, "replica.tunnelmigrate.dest.instance-"+filepath.Base(string(id)))
+}
+
+// notRunning tells whether there is no guest that could write.
+func notRunning(err error) bool { return errors.Is(err, virt.ErrNotRunning) }
+
+// pause waits, or returns false when ctx ends first.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
