@@ -44,6 +44,7 @@ func (s *settings) addFlags(cmd *cobra.Command) {
 	f.StringVar(&s.cfg.Name, "name", "", "name of this host in the cluster (default: its host name)")
 	f.StringVar(&s.cfg.Zone, "zone", s.cfg.Zone, "availability zone")
 	f.StringVar(&s.voter, "voter", "auto", "part in the agreement: auto, never or prefer")
+	f.BoolVar(&s.cfg.Witness, "witness", false, "a node without a hypervisor, which votes: the third of two")
 	f.StringVar(&s.apiTLS, "api-tls", "on", "HTTPS on the API: on, or off for loopback addresses")
 	f.DurationVar(&s.cfg.Lifecycle.ResizeConfirm, "resize-confirm", 0, "how long after a resize or a migration it is confirmed by itself; 0: never")
 	f.DurationVar(&s.cfg.Lifecycle.DeferredDelete, "deferred-delete", 0, "how long a deleted server may be restored; 0: not at all")

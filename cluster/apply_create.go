@@ -123,7 +123,7 @@ func (s *State) accepts(id NodeID, r Resources) *Error {
 		return Errorf(NoRoom, "The cluster was restored from a backup, and its operator has not confirmed yet that the former one runs nothing")
 	case !ok:
 		return Errorf(NoRoom, "The node %.64s is not in the cluster", id)
-	case !n.Host.Ready:
+	case n.Witness, !n.Host.Ready:
 		return Errorf(NoRoom, "The hypervisor of node %s is not ready", n.Name)
 	case n.Lost != nil:
 		return Errorf(NoRoom, "The node %s is taken for dead", n.Name)

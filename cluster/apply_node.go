@@ -136,7 +136,7 @@ func (s *State) updateNode(o *UpdateNode) ([]string, *Error) {
 		return nil, err
 	}
 	n := o.Node
-	n.Number, n.Zone, n.Voter, n.Service = old.Number, old.Zone, old.Voter, old.Service
+	n.Number, n.Zone, n.Voter, n.Witness, n.Service = old.Number, old.Zone, old.Voter, old.Witness, old.Service
 	n.Token, n.Key, n.Enrolled, n.Lost = old.Token, old.Key, old.Enrolled, old.Lost
 	n.Revision, n.Updated = s.t.meta.Index, s.t.meta.Time
 	s.putNode(&n)

@@ -25,8 +25,9 @@ type Node struct {
 	Key      Hash              `json:"key"`             // SHA-256 of its public key (SubjectPublicKeyInfo); zero: not recorded
 	Enrolled Time              `json:"enrolled"`
 	Updated  Time              `json:"updated"`
-	Lost     *Loss             `json:"lost,omitempty"` // taken for dead, and not back yet
-	Open     []string          `json:"open,omitempty"` // the provider networks among Bridges that members may make networks on
+	Lost     *Loss             `json:"lost,omitempty"`    // taken for dead, and not back yet
+	Witness  bool              `json:"witness,omitempty"` // votes, serves the API, and has no hypervisor; for good
+	Open     []string          `json:"open,omitempty"`    // the provider networks among Bridges that members may make networks on
 }
 
 // VoterPreference lets an operator pin whether a node may vote.

@@ -40,7 +40,7 @@ type EnrolNode struct {
 }
 
 // UpdateNode records what a node says about itself: capacity, host facts, bridges, version, name, address. Zone, voter
-// preference, service state, number and time of enrolment stay as they are in the state.
+// preference, role, service state, number and time of enrolment stay as they are in the state.
 type UpdateNode struct {
 	Node Node `json:"node"`
 }

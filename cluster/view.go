@@ -35,6 +35,13 @@ func (v *View) NodeNamed(name string) (*Node, bool) {
 // Nodes yields every node, by ID.
 func (v *View) Nodes() iter.Seq[*Node] { return values(&v.t.nodes) }
 
+// Hypervisors yields the nodes that may run instances, by ID: all but witnesses.
+func (v *View) Hypervisors() iter.Seq[*Node] {
+	return func(yield func(*Node) bool) {
+		v.t.nodes.Scan(func(_ NodeID, n *Node) bool { return n.Witness || yield(n) })
+	}
+}
+
 // WasRemoved tells whether a node of that ID was taken out for good.
 func (v *View) WasRemoved(id NodeID) bool { _, ok := v.t.removed.Get(id); return ok }
 

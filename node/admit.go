@@ -78,7 +78,7 @@ func checkToken(view *cluster.View, r peer.JoinRequest) error {
 func applicant(r peer.JoinRequest, key cluster.Hash) cluster.Node {
 	n := r.Node
 	return cluster.Node{
-		ID: n.ID, Name: n.Name, Address: n.Address, Zone: n.Zone, Voter: n.Voter, Bridges: n.Bridges, Open: n.Open,
+		ID: n.ID, Name: n.Name, Address: n.Address, Zone: n.Zone, Voter: n.Voter, Witness: n.Witness, Bridges: n.Bridges, Open: n.Open,
 		Commands: r.Commands, Version: n.Version, Key: key,
 		Host: cluster.HostFacts{Trouble: "the hypervisor has not answered yet"},
 	}
@@ -95,6 +95,9 @@ func checkApplicant(view *cluster.View, r peer.JoinRequest) error {
 	}
 	if view.WasRemoved(n.ID) {
 		return cluster.Errorf(cluster.Forbidden, "node %s was removed from this cluster and cannot come back: wipe its data directory and join as a new node", n.ID)
+	}
+	if n.Witness && !view.AllKnow(cluster.KeyCommands) {
+		return cluster.Errorf(cluster.Conflict, "a node of the cluster runs a version that knows no witnesses: upgrade it first")
 	}
 	for other := range view.Nodes() {
 		switch {

@@ -37,6 +37,7 @@ type Config struct {
 	Name    string // host name in the cluster; "": the machine's own
 	Zone    string
 	Voter   cluster.VoterPreference
+	Witness bool // votes and serves the API, and has no hypervisor
 
 	Hypervisor Hypervisor
 	Capacity   Ratios
@@ -124,6 +125,11 @@ func (c *Config) Validate() error {
 	case cluster.VoterAuto, cluster.VoterNever, cluster.VoterPrefer:
 	default:
 		return fmt.Errorf("--voter %q is not auto, never or prefer", c.Voter)
+	}
+	if c.Witness {
+		if err := c.bearWitness(); err != nil {
+			return err
+		}
 	}
 	if c.Lifecycle.ResizeConfirm < 0 || c.Lifecycle.DeferredDelete < 0 {
 		return errors.New("--resize-confirm and --deferred-delete must not be below 0")

@@ -34,6 +34,9 @@ type copies struct {
 func (c *copies) Replicate(ctx context.Context, root cluster.Hash) ([]cluster.NodeID, error) {
 	view := c.agreement.Local()
 	have := []cluster.NodeID{c.self}
+	if self, ok := view.Node(c.self); ok && self.Witness {
+		have = nil // it has the blob for as long as it takes others to fetch it
+	}
 	hints := c.hints()
 	silent := 0
 	for _, id := range c.candidates(view, hints, have) {
@@ -44,7 +47,7 @@ func (c *copies) Replicate(ctx context.Context, root cluster.Hash) ([]cluster.No
 			silent++
 			continue
 		}
-		if err := c.peers.Pull(ctx, id, root, have); err != nil {
+		if err := c.peers.Pull(ctx, id, root, append(slices.Clone(have), c.self)); err != nil {
 			c.log.Warn("copy a blob", "root", root, "to", id, "err", err)
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
@@ -53,7 +56,7 @@ func (c *copies) Replicate(ctx context.Context, root cluster.Hash) ([]cluster.No
 		}
 		have = append(have, id)
 	}
-	if len(have) < max(wanted(view)-silent, min(wanted(view), fewestCopies)) {
+	if len(have) < max(1, wanted(view)-silent, min(wanted(view), fewestCopies)) {
 		return nil, cluster.Errorf(cluster.Unavailable, "the image could be copied to %d of %d nodes only", len(have), wanted(view))
 	}
 	slices.Sort(have)
@@ -63,7 +66,7 @@ func (c *copies) Replicate(ctx context.Context, root cluster.Hash) ([]cluster.No
 // wanted is how many nodes an image needs in a cluster.
 func wanted(view *cluster.View) int {
 	n := 0
-	for range view.Nodes() {
+	for range view.Hypervisors() {
 		n++
 	}
 	return min(n, wantedCopies)
@@ -73,7 +76,7 @@ func wanted(view *cluster.View) int {
 func (c *copies) candidates(view *cluster.View, hints map[cluster.NodeID]placement.Hint, have []cluster.NodeID) []cluster.NodeID {
 	var out []cluster.NodeID
 	free := map[cluster.NodeID]int64{}
-	for n := range view.Nodes() {
+	for n := range view.Hypervisors() {
 		if slices.Contains(have, n.ID) {
 			continue
 		}

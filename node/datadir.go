@@ -40,6 +40,7 @@ type enrolment struct {
 	Node       cluster.NodeID `json:"node"`
 	Name       string         `json:"name"`
 	Bind       string         `json:"bind"`
+	Witness    bool           `json:"witness,omitempty"`
 	GossipKeys [][]byte       `json:"gossip_keys"`
 	Peers      []peer.Address `json:"peers"` // where to look for the cluster, before the state is known
 

@@ -16,6 +16,9 @@ const (
 
 // openDriver makes the hypervisor driver that the configuration names.
 func openDriver(cfg *Config, dir *dataDir, clusterID, boot string) (virt.Driver, error) {
+	if cfg.Witness {
+		return sim.New(sim.Config{Host: virt.Host{CPU: virt.CPU{Count: 1, Sockets: 1, Cores: 1, Threads: 1}}, File: dir.file(simFile), Sockets: dir.file(simSockets), HostBoot: boot})
+	}
 	h := cfg.Hypervisor
 	if h.Driver == "sim" {
 		bridges := map[string]bool{}

@@ -25,7 +25,9 @@ import (
 func Init(cfg Config) (clouds string, err error) { return begin(cfg, resume, anew) }
 
 // resume is what Init does on a directory that is enrolled already.
-func resume(_ *dataDir, id enrolment, cfg *Config) error { return sameBind(id, cfg) }
+func resume(_ *dataDir, id enrolment, cfg *Config) error {
+	return errors.Join(sameBind(id, cfg), sameRole(id, cfg))
+}
 
 // begin makes the first node of a cluster in an empty data directory; enrolled is called when it is not.
 func begin(cfg Config, enrolled func(*dataDir, enrolment, *Config) error, establish founding) (clouds string, err error) {
@@ -123,7 +125,7 @@ func found(dir *dataDir, cfg *Config, establish founding, now time.Time) error {
 }
 
 func enrolmentOf(cfg *Config, clusterID string, id cluster.NodeID, gossipKeys [][]byte) enrolment {
-	return enrolment{ClusterID: clusterID, Node: id, Name: cfg.Name, Bind: cfg.Bind, GossipKeys: gossipKeys}
+	return enrolment{ClusterID: clusterID, Node: id, Name: cfg.Name, Bind: cfg.Bind, Witness: cfg.Witness, GossipKeys: gossipKeys}
 }
 
 // signOwn makes the first node's certificates, for which there is nobody else to ask.
@@ -179,6 +181,7 @@ func nodeRecord(cfg *Config, id cluster.NodeID) cluster.Node {
 		Address:  cfg.Bind,
 		Zone:     cfg.Zone,
 		Voter:    cfg.Voter,
+		Witness:  cfg.Witness,
 		Bridges:  cfg.Bridges,
 		Open:     cfg.Open,
 		Commands: cluster.CommandVersion,

@@ -78,6 +78,11 @@ func (i *inventory) tell(ctx context.Context) error {
 func (i *inventory) observe(ctx context.Context, have *cluster.Node) *cluster.Node {
 	n := have.Clone()
 	n.Name, n.Address, n.Version, n.Commands = i.cfg.Name, i.cfg.Bind, i.cfg.Version, cluster.CommandVersion
+	if i.cfg.Witness {
+		n.Capacity, n.Host, n.Bridges, n.Open = cluster.Capacity{}, cluster.HostFacts{}, nil, nil
+		i.advertise(virt.Host{})
+		return n
+	}
 	ctx, cancel := context.WithTimeout(ctx, inventoryTimeout)
 	defer cancel()
 	host, err := i.driver.Host(ctx)

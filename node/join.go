@@ -53,7 +53,7 @@ func Join(ctx context.Context, cfg Config, through, token string) error {
 	if id.Node == "" {
 		id = enrolment{Node: cluster.NodeID(uuid.NewString())}
 	}
-	id.Name, id.Bind = cfg.Name, cfg.Bind
+	id.Name, id.Bind, id.Witness = cfg.Name, cfg.Bind, cfg.Witness
 	if err := dir.saveEnrolment(id); err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func sameCluster(dir *dataDir, id enrolment, cfg *Config, token string) error {
 			return fmt.Errorf("%s belongs to a node of cluster %s, and the token is for another one: use an empty --data-dir", dir.path, id.ClusterID)
 		}
 	}
-	return sameBind(id, cfg)
+	return errors.Join(sameBind(id, cfg), sameRole(id, cfg))
 }
 
 // withPort adds the peer port to an address that names none.

@@ -93,7 +93,10 @@ func Run(ctx context.Context, cfg Config) error {
 	if err := sameBind(id, &cfg); err != nil {
 		return err
 	}
-	cfg.Bind = id.Bind
+	if err := sameRole(id, &cfg); err != nil {
+		return err
+	}
+	cfg.Bind, cfg.Witness = id.Bind, id.Witness
 	if cfg.Name == "" {
 		cfg.Name = id.Name
 	}
@@ -199,7 +202,10 @@ func (n *node) advert(h virt.Host) gossip.Advert {
 		Commands: cluster.CommandVersion, Version: n.cfg.Version, API: api, Role: gossip.RoleHypervisor,
 		Total: cluster.Resources{VCPUs: int64(h.CPU.Count), MemoryMiB: h.MemoryMiB, DiskGiB: h.DiskGiB},
 	}
-	if h.Type != "" {
+	switch {
+	case n.cfg.Witness:
+		a.Role = 0
+	case h.Type != "":
 		a.Role |= gossip.RoleReady
 	}
 	a.Load = load(h)

@@ -96,6 +96,8 @@ func whyAvoid(r *Request, s subject) string {
 func whyState(_ *Request, s subject) string {
 	n := s.node
 	switch {
+	case n.Witness:
+		return "is a witness"
 	case n.Lost != nil:
 		return "taken for dead"
 	case n.Service.ForcedDown:

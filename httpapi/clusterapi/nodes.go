@@ -33,7 +33,6 @@ type Node struct {
 	Zone      string            `json:"zone"`
 	State     string            `json:"state"` // up, down
 	SilentFor string            `json:"silent_for,omitempty"`
-	Part      string            `json:"raft"`   // leader, voter, non-voter, none
 	Status    string            `json:"status"` // enabled, disabled, draining, not ready
 	Why       string            `json:"why,omitempty"`
 	Instances int               `json:"instances"`
@@ -45,8 +44,15 @@ type Node struct {
 	Version   string            `json:"version"`
 	Enrolled  time.Time         `json:"enrolled"`
 	Drain     *Drain            `json:"drain,omitempty"` // while it is draining
+	Membership
 	Networks
 	Lease
+}
+
+// Membership is a node's part in the cluster.
+type Membership struct {
+	Role string `json:"role"` // hypervisor, witness
+	Part string `json:"raft"` // leader, voter, non-voter, none
 }
 
 // Networks are what a node's guests can be on.
@@ -139,7 +145,7 @@ func (s *server) find(r *http.Request) (*cluster.View, *cluster.Node, error) {
 func render(view *cluster.View, n *cluster.Node, m Member) Node {
 	out := Node{
 		ID: n.ID, Name: n.Name, Address: n.Address, Zone: view.ZoneOf(n),
-		State: "up", Part: part(m), Used: view.Allocated(n.ID), Limit: n.Capacity.Limit(),
+		State: "up", Membership: Membership{role(n), part(m)}, Used: view.Allocated(n.ID), Limit: n.Capacity.Limit(),
 		KVM: n.Host.KVM, Networks: Networks{n.Bridges, n.Open}, Exposed: exposed(&n.Host), Found: n.Host.Quarantine, Version: n.Version, Enrolled: n.Enrolled.Std(),
 	}
 	if !m.Up {
@@ -239,6 +245,13 @@ func part(m Member) string {
 	return "none"
 }
 
+func role(n *cluster.Node) string {
+	if n.Witness {
+		return "witness"
+	}
+	return "hypervisor"
+}
+
 func status(n *cluster.Node) (status, why string) {
 	switch {
 	case n.Lost != nil:
@@ -247,6 +260,8 @@ func status(n *cluster.Node) (status, why string) {
 		return "draining", n.Service.Reason
 	case n.Service.Disabled:
 		return "disabled", n.Service.Reason
+	case n.Witness:
+		return "enabled", ""
 	case !n.Host.Ready:
 		return "not ready", n.Host.Trouble
 	}

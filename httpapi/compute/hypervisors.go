@@ -17,9 +17,9 @@ import (
 // uuidIDs is the microversion from which nodes are known by UUIDs, as services and as hypervisors.
 const uuidIDs version = 53
 
-// nodes are all nodes in the order in which they came.
+// nodes are all nodes that are hypervisors in the order in which they came.
 func (c *call) nodes() []*cluster.Node {
-	all := slices.Collect(c.view.Nodes())
+	all := slices.Collect(c.view.Hypervisors())
 	slices.SortFunc(all, func(a, b *cluster.Node) int { return cmp.Compare(a.Number, b.Number) })
 	return all
 }
@@ -149,7 +149,7 @@ func (c *call) hypervisor() (*cluster.Node, error) {
 		if !ok {
 			return nil, bad("Invalid uuid %s", id)
 		}
-		if n, ok := c.view.Node(cluster.NodeID(canonical)); ok {
+		if n, ok := c.view.Node(cluster.NodeID(canonical)); ok && !n.Witness {
 			return n, nil
 		}
 	} else if n, ok := c.numbered(id); ok {
@@ -160,7 +160,7 @@ func (c *call) hypervisor() (*cluster.Node, error) {
 
 // numbered finds a node by its small integer.
 func (c *call) numbered(id string) (*cluster.Node, bool) {
-	for n := range c.view.Nodes() {
+	for n := range c.view.Hypervisors() {
 		if strconv.FormatInt(n.Number, 10) == id {
 			return n, true
 		}
@@ -317,7 +317,7 @@ func (c *call) showUptime() error {
 func (c *call) showStatistics() error {
 	var sum capacity
 	count := int64(0)
-	for n := range c.view.Nodes() {
+	for n := range c.view.Hypervisors() {
 		if n.Service.Disabled {
 			continue
 		}

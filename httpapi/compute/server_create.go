@@ -154,7 +154,7 @@ func (o *order) schedule() error {
 		}
 	}
 	if s.Host != "" {
-		if _, ok := o.view.NodeNamed(s.Host); !ok {
+		if n, ok := o.view.NodeNamed(s.Host); !ok || n.Witness {
 			return bad("Compute host %s could not be found.", s.Host)
 		}
 	}
@@ -167,7 +167,7 @@ func (o *order) schedule() error {
 // zones are the availability zones that have a node which takes servers.
 func (c *call) zones() []string {
 	seen := map[string]bool{}
-	for n := range c.view.Nodes() {
+	for n := range c.view.Hypervisors() {
 		if !n.Service.Disabled && !n.Service.Draining {
 			seen[c.view.ZoneOf(n)] = true
 		}

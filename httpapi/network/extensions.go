@@ -81,7 +81,7 @@ func (s *server) listAgents(r *http.Request) (any, error) {
 		return list(r, "agents", nil)
 	}
 	var items []item
-	for n := range v.Nodes() {
+	for n := range v.Hypervisors() {
 		up, heard := s.Liveness.Liveness(n.ID)
 		if up {
 			heard = time.Now()

@@ -307,7 +307,7 @@ func (s *server) member(r *http.Request) (*cluster.View, *rest.Caller, error) {
 // zones are the availability zones of the nodes.
 func zones(v *cluster.View) []string {
 	out := []string{}
-	for n := range v.Nodes() {
+	for n := range v.Hypervisors() {
 		if zone := v.ZoneOf(n); !slices.Contains(out, zone) {
 			out = append(out, zone)
 		}

@@ -10,7 +10,7 @@ import (
 
 func (c *call) listZones() error {
 	open := map[string]bool{defaultZone: false}
-	for n := range c.view.Nodes() {
+	for n := range c.view.Hypervisors() {
 		zone := c.view.ZoneOf(n)
 		open[zone] = open[zone] || !n.Service.Disabled
 	}
@@ -31,7 +31,7 @@ func (c *call) listServices() error {
 	}
 	q := c.r.URL.Query()
 	all := []any{}
-	for n := range c.view.Nodes() {
+	for n := range c.view.Hypervisors() {
 		for _, host := range backends(n) {
 			if want := q.Get("host"); want != "" && want != host && want != n.Name {
 				continue
@@ -75,7 +75,7 @@ func (c *call) listPools() error {
 		return err
 	}
 	all := []any{}
-	for n := range c.view.Nodes() {
+	for n := range c.view.Hypervisors() {
 		limit, used := n.Capacity.Limit().DiskGiB, c.view.Allocated(n.ID).DiskGiB
 		pool := map[string]any{"name": n.Name + "@local#local"}
 		if c.r.URL.Query().Get("detail") != "" {

@@ -126,7 +126,7 @@ func orNull(s string) *string {
 }
 
 func (c *call) hasZone(name string) bool {
-	for n := range c.view.Nodes() {
+	for n := range c.view.Hypervisors() {
 		if c.view.ZoneOf(n) == name {
 			return true
 		}

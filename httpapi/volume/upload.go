@@ -61,14 +61,15 @@ func (c *call) upload(v *cluster.Volume, raw json.RawMessage) error {
 	return c.reply(http.StatusAccepted, map[string]any{"os-volume_upload_image": out})
 }
 
-// uploader is the node that makes an image of a volume that is on none: this one, or, for a shared volume, one that has the directory.
+// uploader is the node that makes an image of a volume that is on none: this one, or, for a shared volume, one that has the directory. A witness
+// has no volumes.
 func (c *call) uploader(v *cluster.Volume) cluster.NodeID {
-	if !v.Shared() {
-		return c.Node
-	}
 	best := c.Node
-	for n := range c.view.Nodes() {
-		if slices.Contains(n.Host.Traits, cluster.TraitSharedVolumes) && n.Host.Ready {
+	if self, ok := c.view.Node(c.Node); !v.Shared() && !(ok && self.Witness) {
+		return best
+	}
+	for n := range c.view.Hypervisors() {
+		if n.Host.Ready && (!v.Shared() || slices.Contains(n.Host.Traits, cluster.TraitSharedVolumes)) {
 			best = n.ID
 			if n.ID == c.Node {
 				break
