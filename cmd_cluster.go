@@ -23,12 +23,15 @@ func newClusterCommand() *cobra.Command {
 
 func newSettingsCommand() *cobra.Command {
 	var stop, kill, dead string
-	var restarts int
+	var restarts, reserve int
 	cmd := localCommand("settings", "Show or change what holds for the whole cluster", cobra.NoArgs, func(cmd *cobra.Command, l *local, _ []string) error {
 		var res struct{ Settings clusterapi.Settings }
 		want := clusterapi.Settings{Stop: stop, Kill: kill, Dead: dead}
 		if cmd.Flags().Changed("restarts") {
 			want.Restarts = &restarts
+		}
+		if cmd.Flags().Changed("reserve-nodes") {
+			want.Reserve = &reserve
 		}
 		var err error
 		if want == (clusterapi.Settings{}) {
@@ -48,6 +51,9 @@ func newSettingsCommand() *cobra.Command {
 				fmt.Fprintf(w, "\t%s\tthe same, of nodes that have not heard of a change yet\n", s.Former)
 			}
 			fmt.Fprintf(w, "restarts\t%d\tinstances are started elsewhere at the same time\n", *s.Restarts)
+			if s.Reserve != nil {
+				fmt.Fprintf(w, "reserve-nodes\t%d\troom is kept to start elsewhere what is guarded when so many nodes are lost\n", *s.Reserve)
+			}
 		})
 	})
 	cmd.Long = `Shows what holds for the whole cluster, or changes it when a flag is given. A node that the leader has not heard for lease-dead is taken for dead,
@@ -59,6 +65,7 @@ started elsewhere. By then the node has ended them itself: lease-dead must be at
 	cmd.Flags().StringVar(&stop, "lease-stop", "", "how long a node goes on without the leader's word")
 	cmd.Flags().StringVar(&kill, "lease-kill", "", "how long a node takes at most to end its instances")
 	cmd.Flags().StringVar(&dead, "lease-dead", "", "how long a node is silent until it is taken for dead")
+	cmd.Flags().IntVar(&reserve, "reserve-nodes", 0, "for the loss of how many nodes room is kept; new and larger servers that would use it find no host")
 	cmd.Flags().IntVar(&restarts, "restarts", 0, "how many instances are started elsewhere at the same time")
 	return cmd
 }
@@ -68,7 +75,7 @@ var errWouldSuffer = errors.New("the loss of a node would hurt: see above")
 
 func newCheckCommand() *cobra.Command {
 	cmd := localCommand("check", "Say of each node what its loss would mean", cobra.NoArgs, func(cmd *cobra.Command, l *local, _ []string) error {
-		var res struct{ Nodes []clusterapi.Forecast }
+		var res clusterapi.Check
 		if err := l.call(cmd.Context(), http.MethodGet, "/check", nil, &res); err != nil {
 			return err
 		}
@@ -90,6 +97,13 @@ func newCheckCommand() *cobra.Command {
 			for _, why := range f.Tied {
 				fmt.Fprintf(cmd.OutOrStdout(), "%s: asks to be started elsewhere and cannot: %s\n", f.Node, why)
 			}
+		}
+		if n := res.Reserve.Nodes; n > 0 {
+			said := "is there"
+			if !res.Reserve.Kept {
+				said, hurt = "is NOT there: nothing new is placed", true
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "The room that is kept for the loss of any %d (--reserve-nodes) %s.\n", n, said)
 		}
 		if err == nil && hurt {
 			err = errWouldSuffer

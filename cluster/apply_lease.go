@@ -127,7 +127,8 @@ func (s *State) saveSettings(o *PutSettings) ([]string, *Error) {
 	if o.Settled {
 		next.Former = 0
 	} else {
-		err := firstOf(o.Settings.Lease.Check(), checkAmount("The number of restarts at the same time", int64(o.Settings.Restarts), 0, MaxRestarts))
+		err := firstOf(o.Settings.Lease.Check(), checkAmount("The number of restarts at the same time", int64(o.Settings.Restarts), 0, MaxRestarts),
+			checkAmount("The number of nodes that room is kept for", int64(o.Settings.ReserveNodes), 0, MaxReserveNodes))
 		if err != nil {
 			return nil, err
 		}

@@ -69,6 +69,10 @@ type Settings struct {
 	Lease    Lease  `json:"lease"`
 	Restarts int    `json:"restarts,omitempty"` // instances that are started elsewhere at the same time; 0: DefaultRestarts
 
+	// ReserveNodes is how many nodes may be lost at the same time so that everything that asks for high availability still finds room
+	// elsewhere: what would use that room is placed nowhere. 0: none is kept.
+	ReserveNodes int `json:"reserve_nodes,omitempty"`
+
 	// Former is the longest Dead of earlier settings whose leases may still be in force; 0: there are none.
 	Former time.Duration `json:"former,omitempty"`
 }
@@ -77,6 +81,8 @@ type Settings struct {
 const (
 	DefaultRestarts = 16
 	MaxRestarts     = 1000
+
+	MaxReserveNodes = 100 // the most that Settings.ReserveNodes can be
 )
 
 // Loss is that a node was taken for dead.

@@ -316,6 +316,15 @@ func (x *Index) move(from, to int32) {
 	}
 }
 
+// Room is what is free on a node, less what is claimed, and whether it takes instances now. An unknown node has none.
+func (x *Index) Room(id cluster.NodeID) (free cluster.Resources, open bool) {
+	slot, ok := x.ids[id]
+	if !ok {
+		return cluster.Resources{}, false
+	}
+	return x.hosts[slot].free(), x.hosts[slot].open
+}
+
 // SetHint replaces the hint of a node. An unknown node is left alone.
 func (x *Index) SetHint(id cluster.NodeID, hint Hint) {
 	slot, ok := x.ids[id]

@@ -67,6 +67,9 @@ func (a *api) Explain(*cluster.Instance) cluster.Explanation {
 // WithoutNode implements clusterapi.Placer.
 func (a *api) WithoutNode(cluster.NodeID) map[cluster.InstanceID]cluster.NodeID { return a.fates }
 
+// Reserve implements clusterapi.Placer.
+func (a *api) Reserve() (int, bool) { return a.Local().Settings().ReserveNodes, len(a.fates) > 0 }
+
 // ask sends a request below /cluster/v1 and gives the status, the headers and the body.
 func (a *api) ask(method, path, token, body string, headers ...string) (int, http.Header, string) {
 	a.t.Helper()

@@ -54,6 +54,9 @@ type Placer interface {
 
 	// WithoutNode says where the instances would go that are started elsewhere when a node dies; "": no node has room.
 	WithoutNode(node cluster.NodeID) map[cluster.InstanceID]cluster.NodeID
+
+	// Reserve says for the loss of how many nodes room is kept, and whether it is there.
+	Reserve() (nodes int, kept bool)
 }
 
 type server struct {

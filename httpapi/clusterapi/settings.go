@@ -18,6 +18,7 @@ type Settings struct {
 	Least    string `json:"lease_dead_least,omitempty"`
 	Restarts *int   `json:"restarts,omitempty"` // at the same time
 	Former   string `json:"lease_dead_former,omitempty"`
+	Reserve  *int   `json:"reserve_nodes,omitempty"` // for whose loss room is kept
 }
 
 func (s *server) showSettings(r *http.Request) (any, error) {
@@ -31,6 +32,7 @@ func (s *server) showSettings(r *http.Request) (any, error) {
 func renderSettings(s cluster.Settings) Settings {
 	out := Settings{
 		Stop: s.Lease.Stop.String(), Kill: s.Lease.Kill.String(), Dead: s.Lease.Dead.String(), Least: s.Lease.Least().String(), Restarts: &s.Restarts,
+		Reserve: &s.ReserveNodes,
 	}
 	if s.Former > 0 {
 		out.Former = s.Former.String()
@@ -48,6 +50,9 @@ func (s *server) changeSettings(r *http.Request) (any, error) {
 	var changed cluster.Settings
 	_, err = rest.Update(r, s.Backend, func(v *cluster.View) (cluster.Op, error) {
 		next, err := body.Settings.onto(v.Settings())
+		if err == nil && next.ReserveNodes > 0 && !v.AllKnow(cluster.KeyCommands) {
+			err = cluster.Errorf(cluster.Conflict, "A node runs a version that knows no reserve: upgrade it first")
+		}
 		changed = next
 		return &cluster.PutSettings{Settings: next}, err
 	})
@@ -78,6 +83,9 @@ func (s *Settings) onto(next cluster.Settings) (cluster.Settings, error) {
 	if s.Restarts != nil {
 		next.Restarts = *s.Restarts
 	}
+	if s.Reserve != nil {
+		next.ReserveNodes = *s.Reserve
+	}
 	return next, nil
 }
 
@@ -102,6 +110,15 @@ type Forecast struct {
 	Tied      []string `json:"tied"`      // ask for it and cannot, each with the reason
 	Waiting   int      `json:"waiting"`   // do not ask for it, and wait for their node
 	Quorum    bool     `json:"quorum"`    // the others can still agree
+}
+
+// Check is what the loss of each node would mean, and whether the room is there that is to be kept.
+type Check struct {
+	Nodes   []Forecast `json:"nodes"`
+	Reserve struct {
+		Nodes int  `json:"nodes"` // for whose loss room is kept; 0: for none
+		Kept  bool `json:"kept"`  // it is there
+	} `json:"reserve"`
 }
 
 // maxNamed bounds how many instances a forecast names of each sort.
@@ -133,7 +150,9 @@ func (s *server) check(r *http.Request) (any, error) {
 		out = append(out, f)
 	}
 	slices.SortFunc(out, func(a, b Forecast) int { return strings.Compare(a.Node, b.Node) })
-	return map[string]any{"nodes": out}, nil
+	res := Check{Nodes: out}
+	res.Reserve.Nodes, res.Reserve.Kept = s.Placer.Reserve()
+	return res, nil
 }
 
 func (s *server) forecast(view *cluster.View, n *cluster.Node) Forecast {

@@ -30,6 +30,14 @@ func TestSettings_AreShownAndChanged(t *testing.T) {
 	if s := got.Settings; s.Stop != "4s" || s.Dead != "9s" || *s.Restarts != 3 || s.Former != former {
 		t.Errorf("chosen again: %+v", s)
 	}
+	a.want(http.StatusOK, "PUT", "/settings", `{"settings":{"reserve_nodes":2}}`, &got)
+	if s := got.Settings; *s.Reserve != 2 || *s.Restarts != 3 {
+		t.Errorf("with a reserve: %+v", s)
+	}
+	var check clusterapi.Check
+	if a.want(http.StatusOK, "GET", "/check", "", &check); check.Reserve.Nodes != 2 || check.Reserve.Kept {
+		t.Errorf("the check says %+v", check.Reserve)
+	}
 	before := a.Local().Settings()
 	for body, words := range map[string]string{
 		`{"settings":{"lease_dead":"5s"}}`:   "must not be taken for dead before",
@@ -37,6 +45,8 @@ func TestSettings_AreShownAndChanged(t *testing.T) {
 		`{"settings":{"lease_kill":"soon"}}`: "want a time such as 12s",
 		`{"settings":{"lease_stop":"-5s"}}`:  "want a time such as 12s",
 		`{"settings":{"restarts":-1}}`:       "restarts",
+		`{"settings":{"reserve_nodes":-1}}`:  "room is kept for",
+		`{"settings":{"reserve_nodes":101}}`: "room is kept for",
 		`{"settings":{"lease_dead":"24h"}}`:  "at most",
 		`{"settings":{"lease":"5s"}}`:        "lease",
 	} {

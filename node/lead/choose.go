@@ -21,6 +21,7 @@ type Chooser struct {
 	seen      *cluster.View
 	allocated map[cluster.NodeID]nodeAt // what the index was told
 	hinted    time.Time                 // when the hints were taken
+	reserve   *reserve
 }
 
 // hintEvery is how old hints may be.
@@ -38,7 +39,8 @@ func NewChooser(seed uint64, view func() *cluster.View, hints func() map[cluster
 	if count == nil {
 		count = func(cluster.NodeID) {}
 	}
-	return &Chooser{view: view, hints: hints, count: count, index: placement.New(placement.Options{Seed: seed}), allocated: map[cluster.NodeID]nodeAt{}}
+	index := placement.New(placement.Options{Seed: seed})
+	return &Chooser{view: view, hints: hints, count: count, index: index, allocated: map[cluster.NodeID]nodeAt{}, reserve: newReserve(index)}
 }
 
 // Prepare chooses for an op that places instances. The caller calls release when the op was applied, or was not.
@@ -53,6 +55,7 @@ func (c *Chooser) Prepare(op cluster.Op) (release func()) {
 	view := c.refresh()
 	requests := placement.ForCommand(view, create)
 	decisions := c.decide(requests)
+	c.withinReserve(view, requests, decisions, (&cluster.Instance{Spec: create.Spec}).HA())
 	for i, d := range decisions {
 		e := d.Explanation
 		create.Items[i].Node, create.Items[i].Explanation = d.Node, &e
@@ -65,8 +68,10 @@ func (c *Chooser) place(in *cluster.Instance) (op *cluster.PlaceInstance, releas
 	c.hint()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	requests := []placement.Request{placement.ForInstance(c.refresh(), in)}
+	view := c.refresh()
+	requests := []placement.Request{placement.ForInstance(view, in)}
 	decisions := c.decide(requests)
+	c.withinReserve(view, requests, decisions, in.HA())
 	return &cluster.PlaceInstance{
 		ID: in.ID, Generation: in.Generation, Epoch: in.Epoch,
 		Node: decisions[0].Node, Explanation: decisions[0].Explanation,
@@ -90,6 +95,7 @@ func (c *Chooser) decide(requests []placement.Request) []placement.Decision {
 	now := cluster.At(time.Now())
 	for i := range decisions {
 		decisions[i].Explanation.At = now
+		c.reserve.touch(decisions[i].Node)
 		c.count(decisions[i].Node)
 	}
 	return decisions
@@ -99,10 +105,12 @@ func (c *Chooser) releaser(requests []placement.Request, decisions []placement.D
 	return func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.refresh() // the state counts what was applied before the claim goes
+		view := c.refresh() // the state counts what was applied before the claim goes
+		c.reserve.follow(view)
 		for i, d := range decisions {
 			if d.Node != "" {
 				c.index.ReleaseRequest(d.Node, &requests[i])
+				c.reserve.settle(view, d.Node, requests[i].Instance)
 			}
 		}
 	}
@@ -167,5 +175,6 @@ func (c *Chooser) hint() {
 	c.refresh()
 	for id := range c.allocated {
 		c.index.SetHint(id, hints[id])
+		c.reserve.touch(id)
 	}
 }

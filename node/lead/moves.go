@@ -158,6 +158,9 @@ func (c *Chooser) placeMove(in *cluster.Instance) (op *cluster.PlaceMove, releas
 			decisions = stay
 		}
 	}
+	if in.Op.Kind == cluster.OpResize && !requests[0].Resources.Fits(in.Spec.Resources()) {
+		c.withinReserve(view, requests, decisions, in.HA()) // what only changes its place may use the reserve
+	}
 	return &cluster.PlaceMove{ID: in.ID, Operation: in.Op.ID, Node: decisions[0].Node, Explanation: decisions[0].Explanation},
 		c.releaser(requests, decisions)
 }
