@@ -46,7 +46,7 @@ test: deps build ## run every test: race detector, fuzz seeds, simulation, real 
 	echo "unit tests and clusters in one process, with the race detector"; \
 	GO='$(GO)' scripts/race -timeout $(TIMEOUT) $(UNIT) || status=1; \
 	echo "end-to-end tests: hosts, libvirt, guests"; \
-	KILONOVA_BIN=$(CURDIR)/bin/kilonova $(PLAIN) test -trimpath -p 1 -timeout $(TIMEOUT) $(E2E) || status=1; \
+	KILONOVA_BIN=$(CURDIR)/bin/kilonova $(PLAIN) test -trimpath -p 2 -timeout $(TIMEOUT) $(E2E) || status=1; \
 	exit $$status
 
 .PHONY: test-operations

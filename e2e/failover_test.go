@@ -13,7 +13,7 @@ import (
 const (
 	burst        = 100 // creates in the story about losing the leader
 	burstWorkers = 8
-	insistLimit  = time.Minute // for one create, over all its repetitions
+	insistLimit  = 2 * time.Minute // for one create, over all its repetitions
 )
 
 // outcome is what came of one create.

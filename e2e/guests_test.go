@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	bootLimit   = 2 * time.Minute
-	activeLimit = time.Minute
+	bootLimit   = 4 * time.Minute
+	activeLimit = 2 * time.Minute
 )
 
 // Three machines become a cluster, and guests live in it: they boot, talk to each other, may not lie about who they are,

@@ -13,7 +13,7 @@ import (
 	"github.com/kilonova/kilonova/e2e/lab"
 )
 
-const memberLimit = time.Minute
+const memberLimit = 2 * time.Minute
 
 // A cluster has been busy for so long that its log does not reach back to its beginning any more. A fourth node joins, is given a snapshot,
 // and lists the same servers as the others.

@@ -12,7 +12,7 @@ import (
 // answerLimit is within how long a node without a quorum promises to answer; slack is what a busy machine may add.
 const (
 	answerLimit = 5 * time.Second
-	slack       = 2 * time.Second
+	slack       = 4 * time.Second
 )
 
 // Two of three nodes are cut off from the third. It acknowledges nothing and reads nothing that it cannot be sure of, and says so in time; what

@@ -16,7 +16,7 @@ const binaryEnv = "KILONOVA_BIN" // names the kilonova program under test
 
 var (
 	seed     = flag.Uint64("seed", 1, "decides the harms; 0: the time does")
-	duration = flag.Duration("duration", 5*time.Minute, "for how long the cluster is hurt")
+	duration = flag.Duration("duration", 10*time.Minute, "for how long the cluster is hurt")
 	nodes    = flag.Int("nodes", 5, "how many hosts")
 	driver   = flag.String("driver", simulated, `of the hypervisors, "sim" or "libvirt"`)
 	clients  = flag.Int("clients", 8, "how many clients work at the same time")

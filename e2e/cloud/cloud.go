@@ -15,7 +15,7 @@ import (
 
 const (
 	// readyTimeout bounds the wait for a node to answer its API after its daemon was started.
-	readyTimeout = 90 * time.Second
+	readyTimeout = 180 * time.Second
 	readyPoll    = 100 * time.Millisecond
 	// ProviderNetwork is the label by which every node offers its bridge to the guest network.
 	ProviderNetwork = "lan"

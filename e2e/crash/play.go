@@ -15,7 +15,7 @@ import (
 
 // How long things may take.
 const (
-	settleTimeout = 90 * time.Second // from the request until its operation is done or undone
+	settleTimeout = 3 * time.Minute // from the request until its operation is done or undone
 	lookEvery     = 50 * time.Millisecond
 	lateBy        = 2500 * time.Millisecond // a place may be come by so long after its operation has ended: what was left is cleared away
 	electTimeout  = 30 * time.Second

@@ -13,7 +13,7 @@ import (
 )
 
 // auditTimeout is how long the cluster may take to clear everything away after a wave.
-const auditTimeout = 45 * time.Second
+const auditTimeout = 90 * time.Second
 
 // troupe plays on one town.
 type troupe struct {

@@ -17,7 +17,7 @@ import (
 
 const (
 	townSize     = 3
-	readyTimeout = 90 * time.Second
+	readyTimeout = 180 * time.Second
 	readyPoll    = 100 * time.Millisecond
 	stopTimeout  = 15 * time.Second
 )
