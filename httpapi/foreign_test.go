@@ -251,3 +251,44 @@ func TestForeign_EveryRequestIsAnsweredAsIfThereWereNothing(t *testing.T) {
 		t.Errorf("%d changes were proposed, the last %T", n, e.Applied()[len(e.Applied())-1])
 	}
 }
+
+// A user asks for an image to be fetched from an address, in every way that Glance has for that. There is none here, so nothing of the cloud's
+// own network, and no metadata service, can be reached through it.
+func TestForeign_NothingIsFetchedFromAnAddress(t *testing.T) {
+	e := newEstate(t)
+	asked := make(chan string, 1)
+	bait := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case asked <- r.URL.Path:
+		default:
+		}
+	}))
+	defer bait.Close()
+	if _, body := e.send("demo", http.MethodGet, "/image/v2/info/import", "", ""); !strings.Contains(body, `"value":[]`) {
+		t.Errorf("methods of import: %s", body)
+	}
+	_, answer := e.send("demo", http.MethodPost, "/image/v2/images", `{"name":"x","disk_format":"raw","container_format":"bare"}`, "")
+	id := firstID.FindStringSubmatch(answer)
+	if id == nil {
+		t.Fatal(answer)
+	}
+	for _, who := range []string{"demo", "admin"} {
+		for _, r := range []struct{ method, path, body string }{
+			{"POST", "/images/" + id[1] + "/import", `{"method":{"name":"web-download","uri":"` + bait.URL + `"}}`},
+			{"POST", "/images/" + id[1] + "/import", `{"method":{"name":"glance-download","glance_image_id":"x"}}`},
+			{"POST", "/tasks", `{"type":"import","input":{"import_from":"` + bait.URL + `","import_from_format":"raw","image_properties":{}}}`},
+			{"POST", "/images/" + id[1] + "/locations", `{"url":"` + bait.URL + `"}`},
+			{"PATCH", "/images/" + id[1], `[{"op":"add","path":"/locations/-","value":{"url":"` + bait.URL + `","metadata":{}}}]`},
+			{"POST", "/images", `{"name":"y","copy_from":"` + bait.URL + `","locations":[{"url":"` + bait.URL + `"}]}`},
+		} {
+			if code, body := e.send(who, r.method, "/image/v2"+r.path, r.body, ""); code/100 == 2 {
+				t.Errorf("%s: %s %s: %d %s", who, r.method, r.path, code, body)
+			}
+		}
+	}
+	select {
+	case path := <-asked:
+		t.Errorf("%s was fetched", path)
+	default:
+	}
+}

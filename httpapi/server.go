@@ -47,10 +47,16 @@ func NewServer(h http.Handler, tlsConfig *tls.Config, log *slog.Logger) *http.Se
 // boundBodies gives each body a time to come in. Before a reply goes out, net/http reads what is left of a body that the
 // handler did not want, so without a bound anybody could hold a connection for ever by announcing a body and never
 // sending it. Handlers that read long bodies, as of images, set their own bound while they read.
+//
+// A body in chunks is the last thing of its connection: when a length was announced, too, net/http drops that, as RFC 9112 (6.3) has it, and
+// a proxy in front that believed the length instead would take what follows for part of the body.
 func boundBodies(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength != 0 {
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime)) // a test's recorder has none
+		}
+		if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
+			w.Header().Set("Connection", "close")
 		}
 		h.ServeHTTP(w, r)
 	})
