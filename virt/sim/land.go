@@ -161,6 +161,9 @@ func (d *Driver) runs(id cluster.InstanceID, s virt.Stamp) bool {
 // errSilent says that the source is not to be answered any more.
 var errSilent = errors.New("no answer")
 
+// restPatience is how long the last of a guest may be on its way when its source has sent it.
+const restPatience = 5 * time.Second
+
 // cargo is what came over the connections for memory and disks.
 type cargo struct {
 	boot   *boot
@@ -199,7 +202,10 @@ func (d *Driver) arrive(s *stream, m message) error {
 		<-came
 		return errSilent
 	}
+	// The source has sent everything, and a stream that was not even opened by now was lost on its way.
+	lost := time.AfterFunc(restPatience, cancel)
 	got := <-came
+	lost.Stop()
 	err = got.err
 	lose := false
 	if err == nil {

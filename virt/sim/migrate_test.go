@@ -3,6 +3,7 @@ package sim_test
 import (
 	"context"
 	"errors"
+	"io"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -19,6 +20,7 @@ type pair struct {
 	from, to *sim.Driver
 	landing  virt.Landing
 	options  virt.MigrateOptions
+	wire     *sim.Net
 }
 
 func newPair(t *testing.T, files ...string) *pair {
@@ -29,6 +31,7 @@ func newPair(t *testing.T, files ...string) *pair {
 		from:    open(t, sim.Config{Net: wire, Sockets: "/a", File: files[0]}),
 		to:      open(t, sim.Config{Net: wire, Sockets: "/b", File: files[1]}),
 		options: virt.MigrateOptions{CopyDisks: []virt.DiskID{virt.DiskRoot}},
+		wire:    wire,
 	}
 	must(t, p.from.Build(t.Context(), guest(vm)), p.from.Start(t.Context(), vm), p.from.GuestWrite(vm, "before"))
 	p.receive(t)
@@ -143,6 +146,29 @@ func TestMigrate_FailureLeavesTheGuestHere(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What carries the disks takes them and brings them nowhere, as a relay does whose other end is refused. The destination does not wait for
+// ever for what never comes, and the guest goes on where it was.
+func TestMigrate_DisksThatNeverArriveAreMissed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t)
+		p.landing.NBD = "/a/nowhere"
+		nowhere, err := p.wire.Listen(p.landing.NBD)
+		must(t, err)
+		go func() {
+			for c, err := nowhere.Accept(); err == nil; c, err = nowhere.Accept() {
+				go io.Copy(io.Discard, c)
+			}
+		}()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := p.migrate(ctx, nil); err == nil || ctx.Err() != nil {
+			t.Errorf("migrate: %v", err)
+		}
+		p.only(t, p.from, p.to, "before\n")
+		nowhere.Close()
+	})
 }
 
 // The destination took the guest and its answer was lost, or it did not and nobody can tell. The guest must not go on
