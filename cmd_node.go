@@ -17,7 +17,7 @@ func newNodeCommand() *cobra.Command {
 	}
 	cmd.AddCommand(
 		newInitCommand(), newJoinCommand(), newRunCommand(), newLeaveCommand(), newTokenCommand(),
-		newNodeListCommand(), newNodeShowCommand(), newConfirmDeadCommand(), newWatchdogCommand(), newDrainCommand(true), newDrainCommand(false), newRemoveCommand(),
+		newNodeListCommand(), newNodeShowCommand(), newConfirmDeadCommand(), newWatchdogCommand(), newDrainCommand(true), newDrainCommand(false), newRemoveCommand(), newRecoverCommand(),
 	)
 	return cmd
 }

@@ -125,7 +125,7 @@ func (s *State) accepts(id NodeID, r Resources) *Error {
 		return Errorf(NoRoom, "The node %.64s is not in the cluster", id)
 	case n.Witness, !n.Host.Ready:
 		return Errorf(NoRoom, "The hypervisor of node %s is not ready", n.Name)
-	case n.Lost != nil:
+	case n.Lost != nil, s.expelled(id):
 		return Errorf(NoRoom, "The node %s is taken for dead", n.Name)
 	case n.Service.Disabled, n.Service.Draining, n.Service.ForcedDown:
 		return Errorf(NoRoom, "The node %s takes no new instances", n.Name)

@@ -85,6 +85,8 @@ func (s *State) returnNode(o *ReturnNode) ([]string, *Error) {
 	switch {
 	case !ok:
 		return nil, missing("Node", string(o.Node))
+	case s.expelled(o.Node):
+		return nil, Errorf(Conflict, "The node %s was given up when the cluster was recovered", old.Name)
 	case old.Lost == nil:
 		return []string{string(o.Node)}, nil // said twice
 	case old.Lost.At != o.Lost:

@@ -9,6 +9,8 @@ func (s *State) applyRecoveryOp(op Op) (ids []string, refusal *Error, known bool
 		ids, refusal = s.restoreCluster(o)
 	case *ConfirmRestore:
 		ids, refusal = s.confirmRestore(o)
+	case *RecoverCluster:
+		ids, refusal = s.recoverCluster(o)
 	default:
 		known = false
 	}

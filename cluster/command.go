@@ -142,6 +142,7 @@ const (
 	// Backups and recovery: 180 to 189.
 	KindRestoreCluster Kind = 180
 	KindConfirmRestore Kind = 181
+	KindRecoverCluster Kind = 182
 )
 
 // CommandVersion is the newest version of the command set that this build knows. Nodes say theirs in their

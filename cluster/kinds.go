@@ -105,6 +105,7 @@ var newOp = [...]func() Op{
 
 	KindRestoreCluster: func() Op { return new(RestoreCluster) },
 	KindConfirmRestore: func() Op { return new(ConfirmRestore) },
+	KindRecoverCluster: func() Op { return new(RecoverCluster) },
 }
 
 // Known tells whether this build can decode and apply commands of the kind.

@@ -168,11 +168,11 @@ type SigningKey struct {
 	Created Time   `json:"created"`
 }
 
-// AllKnow tells whether every node knows the commands of a version. Those of a newer one must wait: a node that reads one that it does not
+// AllKnow tells whether every node that may take part knows the commands of a version. Those of a newer one must wait: a node that reads one that it does not
 // know stops.
 func (v *View) AllKnow(version uint32) bool {
 	for n := range v.Nodes() {
-		if n.Commands < version {
+		if n.Commands < version && !v.WasRemoved(n.ID) {
 			return false
 		}
 	}

@@ -43,7 +43,8 @@ type meta struct {
 
 	Term TermID `json:"term,omitempty"` // the leadership that was begun last
 
-	Restored *Restoration `json:"restored,omitempty"` // the cluster was made of another one's backup
+	Restored  *Restoration `json:"restored,omitempty"`  // the cluster was made of another one's backup
+	Recovered *Recovery    `json:"recovered,omitempty"` // it lost its quorum, and goes on
 }
 
 type nodeTables struct {

@@ -78,6 +78,16 @@ type host struct {
 // Run runs the node of an enrolled data directory until ctx ends, or until it cannot go on. Instances go on running.
 // ErrNotEnrolled when the directory belongs to no cluster.
 func Run(ctx context.Context, cfg Config) error {
+	for {
+		err := runOnce(ctx, cfg)
+		if !errors.Is(err, errRecovering) {
+			return err
+		}
+	}
+}
+
+// runOnce runs the node until it ends; with errRecovering, to begin anew.
+func runOnce(ctx context.Context, cfg Config) error {
 	dir, err := openDataDir(cfg.DataDir)
 	if err != nil {
 		return err
@@ -103,6 +113,9 @@ func Run(ctx context.Context, cfg Config) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
+	if err := dir.carryOut(&cfg, id); err != nil {
+		return err
+	}
 	n := &node{cfg: &cfg, dir: dir, id: id, metrics: prometheus.NewRegistry(), ready: make(chan struct{}), fatal: make(chan error, 1)}
 	n.meters = newMeters(n.metrics)
 	defer n.close()
@@ -115,7 +128,7 @@ func Run(ctx context.Context, cfg Config) error {
 
 // open opens the parts. close ends those that were opened, also after an error.
 func (n *node) open() error {
-	steps := []func() error{n.openWire, n.openState, n.openGossip, n.openHost}
+	steps := []func() error{n.openWire, n.openState, n.stillMember, n.openGossip, n.openHost}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return err

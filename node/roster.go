@@ -45,7 +45,7 @@ func (r *roster) attend(ctx context.Context, view *cluster.View, patiently func(
 	}
 	for n := range view.Nodes() {
 		addr := hostPort(n.Address, PeerPort)
-		if m, ok := have[n.ID]; ok && m.Addr == addr {
+		if m, ok := have[n.ID]; view.WasRemoved(n.ID) || ok && m.Addr == addr {
 			continue
 		}
 		change("add "+n.Name, func(ctx context.Context) error { return r.raft.AddMember(ctx, n.ID, addr) })

@@ -50,6 +50,8 @@ func (n *node) serve() (*servers, error) {
 	}
 	tokens := identity.NewTokens(n.cfg.TokenLife)
 	clusterCfg := n.clusterConfig(tokens)
+	rescue := newRecovery(n)
+	clusterCfg.Recoverer = rescue
 	public := httpapi.NewServer(n.apiHandler(tokens, clusterCfg, s.inside), n.apiTLS(), n.cfg.Log)
 	listener := httpapi.LimitListener(api, httpapi.MaxConnections)
 	s.start(public, func() error {
@@ -60,7 +62,8 @@ func (n *node) serve() (*servers, error) {
 	})
 	peers := &http.Server{Handler: peer.Router(peer.Services{
 		Agreement: n.state, Blobs: n.host.blobs, Consoles: hereConsoles{n.host.consoles}, Inside: hereInside{s.inside.inside},
-		Disks: n.host.moves.source, Landings: n.host.moves.destination, Replicas: n.host.replicas.receiver, Log: n.cfg.Log,
+		Disks: n.host.moves.source, Landings: n.host.moves.destination, Replicas: n.host.replicas.receiver,
+		Survivor: rescue, Log: n.cfg.Log,
 	}), ReadHeaderTimeout: handshakeGrace, ConnContext: withAsker}
 	s.start(peers, func() error { return peers.Serve(n.wire.port.Proto(peernet.ProtoHTTP)) })
 	join := &http.Server{

@@ -14,6 +14,13 @@ const (
 	// lonelyAfter is how long a node knows of no leader before it asks around whether it was removed. An election is shorter.
 	lonelyAfter = 5 * time.Second
 
+	// askAnyway is how often a node asks although it knows of a leader.
+	askAnyway = 30 * time.Second
+
+	// startTimeout bounds the questions of a node that starts, and askedAtStart how many nodes it asks.
+	startTimeout = time.Second
+	askedAtStart = 16
+
 	// standingTimeout bounds the question to one node.
 	standingTimeout = 2 * time.Second
 )
@@ -33,20 +40,48 @@ type standing struct {
 	leader  func() bool // somebody is known to lead
 	peers   func() []peer.Address
 	heard   time.Time // when a leader was known last
+	asked   time.Time // when another node was asked last
 	next    int       // whom to ask
 }
 
-// removed asks one node, if none has been known to lead for a while, and tells whether this node was removed.
+// removed asks one node, if none has been known to lead for a while, and now and then anyway: who was given up in a recovery may have a leader, of
+// others that were, too. It tells whether this node was removed.
 func (s *standing) removed(ctx context.Context) bool {
-	if s.leader() {
-		s.heard = time.Now()
-		return false
+	now := time.Now()
+	led := s.leader()
+	if led {
+		s.heard = now
 	}
 	all := s.peers()
-	if time.Since(s.heard) < lonelyAfter || len(all) == 0 {
+	lonely, due := now.Sub(s.heard) >= lonelyAfter, led && now.Sub(s.asked) >= askAnyway
+	if !lonely && !due || len(all) == 0 {
 		return false
 	}
+	s.asked = now
 	s.next++
+	return s.removedSays(ctx, all[s.next%len(all)].Address, s.next/len(all))
+}
+
+// removedSaysAny asks many nodes at once. It is for the start: voters that were given up in a recovery and come back together are a quorum of
+// what they know, and must not begin anything when a survivor can tell them.
+func (s *standing) removedSaysAny(ctx context.Context) bool {
+	all := s.peers()
+	answers := make(chan bool, len(all))
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	asked := min(len(all), askedAtStart)
+	for _, p := range all[:asked] {
+		go func() { answers <- s.removedSays(ctx, p.Address, 0) }()
+	}
+	removed := false
+	for range asked {
+		removed = <-answers || removed
+	}
+	return removed
+}
+
+// removedSays asks one node. While there are two authorities, turns take them in turn.
+func (s *standing) removedSays(ctx context.Context, address string, turn int) bool {
 	ctx, cancel := context.WithTimeout(ctx, standingTimeout)
 	defer cancel()
 	trusted, err := s.trusted()
@@ -54,8 +89,8 @@ func (s *standing) removed(ctx context.Context) bool {
 		return false
 	}
 	// While there are two authorities, a node that knows one of them may answer.
-	pin := trusted[s.next/len(all)%len(trusted)].Fingerprint()
-	conn, _, err := peernet.DialJoin(ctx, hostPort(all[s.next%len(all)].Address, PeerPort), pin)
+	pin := trusted[turn%len(trusted)].Fingerprint()
+	conn, _, err := peernet.DialJoin(ctx, hostPort(address, PeerPort), pin)
 	if err != nil {
 		return false // it does not answer; another one may
 	}
@@ -71,6 +106,14 @@ func (n *node) newStanding() *standing {
 		leader: func() bool { _, known := n.state.raft.Leader(); return known },
 		peers:  n.otherNodes,
 	}
+}
+
+// stillMember is asked before anything is done: errRemoved when another node knows that this one was removed.
+func (n *node) stillMember() error {
+	if n.newStanding().removedSaysAny(context.Background()) {
+		return errRemoved
+	}
+	return nil
 }
 
 // otherNodes are the nodes of the state as this node has it, or those that the enrolment named.

@@ -93,8 +93,26 @@ func (s *logStore) get(index uint64, l *raft.Log) (commit uint64, err error) {
 	return commit, nil
 }
 
-// DeleteRange implements raft.LogStore.
+// errParted says that this node's history and its leader's are two.
+var errParted = errors.New("the leader's log is not a continuation of what this node knows to be agreed upon: two clusters go by one ID, as after " +
+	"a recovery while the others lived on; one of them has to be wiped")
+
+// DeleteRange implements raft.LogStore. Entries at the end of the log, which raft deletes to write others in their place, must not be known to be
+// committed: no leader of this cluster has others.
 func (s *logStore) DeleteRange(low, high uint64) error {
+	if s.fault.armed.Load() && low <= s.staged.Load() {
+		first, err := s.FirstIndex()
+		if err != nil {
+			return err
+		}
+		last, err := s.LastIndex()
+		if err != nil {
+			return err
+		}
+		if low > first && high >= last {
+			return s.failed(fmt.Sprintf("delete entries %d to %d from the log", low, high), errParted)
+		}
+	}
 	return s.write("delete from the log", func() error { return s.disk.DeleteRange(low, high) })
 }
 

@@ -152,7 +152,9 @@ func render(view *cluster.View, n *cluster.Node, m Member) Node {
 		out.State = "down"
 		out.SilentFor = m.SilentFor.Round(time.Second).String()
 	}
-	out.Status, out.Why = status(n)
+	if out.Status, out.Why = status(n); view.WasRemoved(n.ID) {
+		out.Status, out.Why = "given up", "the cluster was recovered without it, and it cannot come back"
+	}
 	for in := range view.InstancesOn(n.ID) {
 		out.Instances++
 		if in.Guarded() {

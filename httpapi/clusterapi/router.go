@@ -24,6 +24,8 @@ type Config struct {
 	Minter   Minter
 	Placer   Placer
 	Keysmith Keysmith
+
+	Recoverer Recoverer
 }
 
 // Members knows what is not in the state: who is there and what part they have in Raft.
@@ -75,6 +77,8 @@ func LocalRouter(c Config) http.Handler {
 	r.Use(rest.RequestID("cluster"), rest.Recover(rest.NovaErrors))
 	s := &server{c, local}
 	r.Get(Path+"/backup", s.backup)
+	r.Get(Path+"/recovery", handle(s.planRecovery))
+	r.Post(Path+"/recovery", handle(s.recover))
 	r.Mount("/cluster", s.router())
 	return r
 }

@@ -31,6 +31,7 @@ func Router(s Services) http.Handler {
 	r.Post("/v1/blobs/{root}/pull", h.pull)
 	r.Get("/v1/instances/{id}/console", h.console)
 	h.insideRoutes(r)
+	h.recoveryRoutes(r)
 	h.moveRoutes(r)
 	h.replicaRoutes(r)
 	return r

@@ -21,6 +21,7 @@ type Services struct {
 	Disks     DiskSource
 	Landings  Landings
 	Replicas  Replicas
+	Survivor  Survivor
 	Log       *slog.Logger
 }
 
