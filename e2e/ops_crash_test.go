@@ -117,18 +117,23 @@ func (l *life) lands(before guest.Console) {
 	l.goesOn(before)
 }
 
-// lastMessage is what the newest action of a server says about how it ended.
+// lastMessage is what the newest live migration of a server says about how it ended.
 func (l *life) lastMessage() string {
 	l.t.Helper()
 	var list struct {
 		InstanceActions []struct{ Action, Message string }
 	}
 	l.must(l.Get(l.ctx, l.via, "/compute/v2.1/servers/"+l.ID+"/os-instance-actions", &list))
-	if len(list.InstanceActions) == 0 || list.InstanceActions[0].Message == "" {
-		l.t.Errorf("nothing says how the newest of %+v ended", list.InstanceActions)
-		return ""
+	for _, a := range list.InstanceActions { // the newest comes first
+		if a.Action == "live-migration" && a.Message != "" {
+			return a.Message
+		}
+		if a.Action == "live-migration" {
+			break
+		}
 	}
-	return list.InstanceActions[0].Message
+	l.t.Errorf("nothing says how the newest live migration of %+v ended", list.InstanceActions)
+	return ""
 }
 
 // bootSaved boots the image that was saved when the daemon died: it has all that was on the disk when it was asked for. Those that

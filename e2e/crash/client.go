@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -100,9 +101,13 @@ type refused struct {
 // Error says what was answered.
 func (r *refused) Error() string { return fmt.Sprintf("%d %.400s", r.status, r.text) }
 
-// unknown tells whether the answer leaves open what was done.
+// notYet is what is said of a node that a guest is to go to, and that was killed a moment ago for another play's sake.
+const notYet = "Service is unavailable at this time"
+
+// unknown tells whether the answer leaves open what was done, or says to come again.
 func (r *refused) unknown() bool {
-	return r.status == http.StatusServiceUnavailable || r.status == http.StatusGatewayTimeout || r.status == http.StatusBadGateway
+	return r.status == http.StatusConflict && strings.Contains(r.text, notYet) ||
+		r.status == http.StatusServiceUnavailable || r.status == http.StatusGatewayTimeout || r.status == http.StatusBadGateway
 }
 
 // ask asks one node after the other until one knows. The answer is decoded into into, unless that is nil. A refusal is a *refused.
