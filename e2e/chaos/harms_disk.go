@@ -83,20 +83,20 @@ func unsynced(_ context.Context, _ *nemesis, p *peer, c choice) (*wound, error) 
 
 // starved leaves the daemon a twentieth of a processor.
 func starved(_ context.Context, _ *nemesis, p *peer, _ choice) (*wound, error) {
-	home, err := ownGroup()
-	if err != nil {
-		return nil, err
-	}
 	p.mu.Lock()
 	pid := p.Daemon.PID()
 	p.mu.Unlock()
-	group := filepath.Join(home, fmt.Sprintf("kilonova-chaos-%d", pid))
+	g, err := groupOf(pid)
+	if err != nil {
+		return nil, err
+	}
+	group := filepath.Join(g.parent, fmt.Sprintf("kilonova-chaos-%d", pid))
 	if err := os.Mkdir(group, 0o755); err != nil {
 		return nil, err
 	}
-	err = errors.Join(put(filepath.Join(group, "cpu.cfs_quota_us"), starvedQuota), put(filepath.Join(group, "cgroup.procs"), pid))
+	err = errors.Join(put(filepath.Join(group, g.quota), starvedQuota), put(filepath.Join(group, "cgroup.procs"), pid))
 	return &wound{what: "starve " + p.Name(), peers: []*peer{p}, mend: func(context.Context) error {
-		if err := put(filepath.Join(home, "cgroup.procs"), pid); err != nil && !errors.Is(err, unix.ESRCH) {
+		if err := put(filepath.Join(g.home, "cgroup.procs"), pid); err != nil && !errors.Is(err, unix.ESRCH) {
 			return err
 		}
 		return os.Remove(group)
@@ -105,17 +105,35 @@ func starved(_ context.Context, _ *nemesis, p *peer, _ choice) (*wound, error) {
 
 func put(path string, number int) error { return os.WriteFile(path, []byte(fmt.Sprint(number)), 0) }
 
-// ownGroup is the directory of this process's own group of processor time (cgroup v1, as cgroups(7) has it).
-func ownGroup() (string, error) {
-	text, err := os.ReadFile("/proc/self/cgroup")
+// timeGroup is a process's group of processor time (cgroups(7)).
+type timeGroup struct {
+	home   string // the group's directory
+	parent string // where a group can be made that takes processes and has a quota
+	quota  string // the file that bounds the processor time of each 100 ms
+}
+
+// groupOf finds a process's group: in the hierarchy of its own that cgroup v1 has, else in the only one of cgroup v2, where groups with
+// processes have no groups below them, so that another is made at the top.
+func groupOf(pid int) (timeGroup, error) {
+	const root = "/sys/fs/cgroup"
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
 	if err != nil {
-		return "", err
+		return timeGroup{}, err
 	}
+	var g timeGroup
 	for line := range strings.Lines(string(text)) {
 		part := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		if len(part) == 3 && strings.Contains(","+part[1]+",", ",cpu,") {
-			return filepath.Join("/sys/fs/cgroup/cpu", part[2]), nil
+		switch {
+		case len(part) != 3:
+		case strings.Contains(","+part[1]+",", ",cpu,"):
+			home := filepath.Join(root, "cpu", part[2])
+			return timeGroup{home, home, "cpu.cfs_quota_us"}, nil
+		case part[0] == "0" && part[1] == "":
+			g = timeGroup{filepath.Join(root, part[2]), root, "cpu.max"}
 		}
 	}
-	return "", errors.New("find this process's group of processor time: there is no cgroup v1 for it")
+	if g.home == "" {
+		return g, errors.New("find a process's group of processor time: it is in none")
+	}
+	return g, os.WriteFile(filepath.Join(root, "cgroup.subtree_control"), []byte("+cpu"), 0)
 }
