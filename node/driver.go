@@ -2,7 +2,9 @@ package node
 
 import (
 	"fmt"
+	"time"
 
+	"github.com/kilonova/kilonova/node/lease"
 	"github.com/kilonova/kilonova/virt"
 	"github.com/kilonova/kilonova/virt/libvirt"
 	"github.com/kilonova/kilonova/virt/sim"
@@ -25,7 +27,12 @@ func openDriver(cfg *Config, dir *dataDir, clusterID, boot string) (virt.Driver,
 		for _, b := range cfg.Bridges {
 			bridges[b] = true // a simulated host has every bridge that it is told of
 		}
+		now, err := dir.simClock(boot, time.Now, lease.BootTime)
+		if err != nil {
+			return nil, fmt.Errorf("begin the simulated host's clock: %w", err)
+		}
 		return sim.New(sim.Config{
+			Now: now,
 			Host: virt.Host{
 				CPU:       virt.CPU{Arch: "x86_64", Count: h.Sim.VCPUs, Sockets: 1, Cores: h.Sim.VCPUs, Threads: 1},
 				MemoryMiB: h.Sim.MemoryMiB, DiskGiB: h.Sim.DiskGiB, DiskFreeGiB: h.Sim.DiskGiB, Bridges: bridges,

@@ -27,7 +27,7 @@ func init() { // a variable that names functions which read it would be a loop
 		{"cut the power", onVictim(powerless)}, {"cut the power of the leader", onLeader(powerless)}, {"cut all power", allPowerless},
 		{"restart one after the other", restartedAll}, {"fail live migrations", onVictim(flightless)},
 		{"part in halves", onWires(halves)}, {"cut off one", onWires(lonely)}, {"one-way", onWires(deaf)}, {"bridge", onWires(bridged)}, {"flap", onWires(flapping)},
-		{"lose packets", onVictim(lossy)}, {"slow wire", onVictim(slowWire)}, {"small packets only", onVictim(narrow)},
+		{"lose packets", onVictim(lossy)}, {"slow wire", onVictim(slowWire)}, {"small packets only", onVictim(narrow)}, {"delay and reorder", onVictim(roughened)},
 		{"stall the disk", onVictim(stalled)}, {"fill the disk", onVictim(filled)}, {"fail to sync", onVictim(unsynced)},
 		{starving, onVictim(starved)}, {"end guests by hand", onVictim(meddled)},
 	}

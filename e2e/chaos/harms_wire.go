@@ -115,3 +115,14 @@ func slowWire(ctx context.Context, _ *nemesis, p *peer, _ choice) (*wound, error
 func narrow(ctx context.Context, _ *nemesis, p *peer, _ choice) (*wound, error) {
 	return atHost(ctx, p, "small packets only", strings.Fields("ip link set eth0 mtu 1280"), strings.Fields("ip link set eth0 mtu 1500"))
 }
+
+// longestDelay bounds by how much a rough wire delays; the dice choose how much of it.
+const longestDelay = 300 * time.Millisecond
+
+// roughened delays what passes a host's wire, each packet by another time, so that they come in another order, and one in twenty comes twice.
+func roughened(_ context.Context, _ *nemesis, p *peer, c choice) (*wound, error) {
+	most := longestDelay >> (c.dice % 4)
+	rough := lab.Rough{Least: most / 10, Most: most, Twice: 0.05, Seed: c.dice}
+	return &wound{what: fmt.Sprintf("delay and reorder by up to %s on the wire of %s", most, p.Name()), peers: []*peer{p},
+		mend: func(context.Context) error { return p.Host.Smooth() }}, p.Host.Roughen(rough)
+}

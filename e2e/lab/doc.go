@@ -13,6 +13,8 @@
 //     not synced to the disk is lost, because the file system is shut down without its journal.
 //   - Close removes everything. If the lab's process is killed instead, the hosts see the end of a pipe and
 //     die with it; Sweep removes the files that then stay behind.
+//   - A cable that is rough (Roughen) delays, reorders and doubles frames as its seed says, and becomes smooth again; a wall clock
+//     that is turned (ShiftClock) is that of one process alone.
 //   - Two labs never collide: each takes an index by a file lock and names everything after it.
 //
 // It relies on Linux, root, util-linux, e2fsprogs, nftables and, for guests, Debian's libvirt and QEMU

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os/exec"
@@ -49,11 +50,12 @@ type fabric struct {
 	index int
 	ns    *namespace
 
-	mu   sync.Mutex
-	cuts map[cut]bool
+	mu     sync.Mutex
+	cuts   map[cut]bool
+	relays map[int]*relay // of rough cables, by host
 }
 
-// cut says that frames from one host's management cable do not reach another's.
+// cut says that frames from one host's management cable do not reach another's, be they rough or not.
 type cut struct{ from, to string }
 
 func newFabric(c *claim) (*fabric, error) {
@@ -61,7 +63,7 @@ func newFabric(c *claim) (*fabric, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start fabric: %w", err)
 	}
-	f := &fabric{index: c.index, ns: ns, cuts: map[cut]bool{}}
+	f := &fabric{index: c.index, ns: ns, cuts: map[cut]bool{}, relays: map[int]*relay{}}
 	for _, n := range []network{management, guests} {
 		if err := f.addNetwork(n); err != nil {
 			_ = f.close()
@@ -127,7 +129,8 @@ func (f *fabric) connect(host int, ns *namespace) error {
 
 // disconnect removes the cables of a host, which its end of the namespace may already have taken along.
 func (f *fabric) disconnect(host int) error {
-	return f.ns.do(func() error {
+	smoothed := f.smooth(host)
+	return errors.Join(smoothed, f.ns.do(func() error {
 		for _, n := range []network{management, guests} {
 			link, err := netlink.LinkByName(n.cable(host))
 			if err != nil {
@@ -138,7 +141,7 @@ func (f *fabric) disconnect(host int) error {
 			}
 		}
 		return nil
-	})
+	}))
 }
 
 // plug raises or lowers the fabric's end of a host's cable.
@@ -177,7 +180,7 @@ func (f *fabric) setCuts(ctx context.Context, change func(map[cut]bool)) error {
 func renderCuts(cuts map[cut]bool) string {
 	var rules []string
 	for c := range cuts {
-		rules = append(rules, fmt.Sprintf("\t\tiifname %q oifname %q drop\n", c.from, c.to))
+		rules = append(rules, fmt.Sprintf("\t\tiifname { %q, %q } oifname { %q, %q } drop\n", c.from, roughPort(c.from), c.to, roughPort(c.to)))
 	}
 	slices.Sort(rules)
 	return "table bridge lab {}\ndelete table bridge lab\ntable bridge lab {\n" +

@@ -106,7 +106,7 @@ func TestRenderCuts_ReplacesTheTableInOneTransaction(t *testing.T) {
 	got := renderCuts(map[cut]bool{{"m2", "m1"}: true, {"m1", "m2"}: true})
 	want := "table bridge lab {}\ndelete table bridge lab\ntable bridge lab {\n\tchain forward {\n" +
 		"\t\ttype filter hook forward priority 0;\n" +
-		"\t\tiifname \"m1\" oifname \"m2\" drop\n\t\tiifname \"m2\" oifname \"m1\" drop\n\t}\n}\n"
+		"\t\tiifname { \"m1\", \"m1r\" } oifname { \"m2\", \"m2r\" } drop\n\t\tiifname { \"m2\", \"m2r\" } oifname { \"m1\", \"m1r\" } drop\n\t}\n}\n"
 	if got != want {
 		t.Errorf("renderCuts = %s\nwant %s", got, want)
 	}

@@ -19,6 +19,14 @@ func addBridge(name string) error {
 
 // attach makes a link a port of a bridge and raises it.
 func attach(name, bridge string) error {
+	if err := enslave(name, bridge); err != nil {
+		return err
+	}
+	return raise(name)
+}
+
+// enslave makes a link a port of a bridge.
+func enslave(name, bridge string) error {
 	link, err := netlink.LinkByName(name)
 	if err != nil {
 		return fmt.Errorf("find %s: %w", name, err)
@@ -30,7 +38,7 @@ func attach(name, bridge string) error {
 	if err := netlink.LinkSetMaster(link, master); err != nil {
 		return fmt.Errorf("attach %s to %s: %w", name, bridge, err)
 	}
-	return raise(name)
+	return nil
 }
 
 // raise gives a link its addresses and sets it up.

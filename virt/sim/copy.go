@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/kilonova/kilonova/cluster"
 	"github.com/kilonova/kilonova/virt"
@@ -33,7 +32,7 @@ func (d *Driver) Capture(ctx context.Context, id cluster.InstanceID, disk virt.D
 			return file{}, fmt.Errorf("capture disk %s of %s: %w", disk, id, virt.ErrNotFound)
 		}
 		if quiesce && r.Machine.Agent && r.Power == virt.PowerRunning {
-			r.say(time.Now(), "sim: file systems frozen and thawed")
+			r.say(d.cfg.Now(), "sim: file systems frozen and thawed")
 			return *f, d.put(id, r)
 		}
 		return *f, nil

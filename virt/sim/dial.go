@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"time"
 
 	"github.com/kilonova/kilonova/cluster"
 	"github.com/kilonova/kilonova/virt"
@@ -66,7 +65,7 @@ const prompt = "# "
 func (d *Driver) serveSerial(id cluster.InstanceID, c net.Conn) error {
 	text, err := locked(d, OpDial, func() (string, error) {
 		r := d.records[id]
-		return r.console(time.Now(), d.cfg.Boot), nil
+		return r.console(d.cfg.Now(), d.cfg.Boot), nil
 	})
 	if err != nil {
 		return err

@@ -99,17 +99,17 @@ func (d *Driver) SetDown(down bool) {
 // PowerCut takes the power from the host: every domain goes off at once. The Driver stays, as a host that
 // came back would be.
 func (d *Driver) PowerCut() error {
-	return d.eachUp(func(r *record) { r.powerOff("the host went down", time.Now()) })
+	return d.eachUp(func(r *record) { r.powerOff("the host went down", d.cfg.Now()) })
 }
 
 // CrashGuest lets the guest of a running domain crash now.
 func (d *Driver) CrashGuest(id cluster.InstanceID) error {
-	return d.guestDoes(id, func(r *record) { r.crash("panicked", time.Now()) })
+	return d.guestDoes(id, func(r *record) { r.crash("panicked", d.cfg.Now()) })
 }
 
 // PowerOffGuest lets the guest of a running domain power itself off now.
 func (d *Driver) PowerOffGuest(id cluster.InstanceID) error {
-	return d.guestDoes(id, func(r *record) { r.powerOff("shutdown", time.Now()) })
+	return d.guestDoes(id, func(r *record) { r.powerOff("shutdown", d.cfg.Now()) })
 }
 
 // GuestWrite lets the guest of a running domain append a line to the disk that it boots from. The line is there
@@ -131,7 +131,7 @@ func (d *Driver) GuestWrite(id cluster.InstanceID, text string) error {
 func (d *Driver) PauseGuest(id cluster.InstanceID) error {
 	return d.guestDoes(id, func(r *record) {
 		if r.Power == virt.PowerRunning {
-			r.halt(time.Now())
+			r.halt(d.cfg.Now())
 		}
 		r.Power, r.Reason = virt.PowerPaused, "ioerror"
 	})
@@ -142,7 +142,7 @@ func (d *Driver) PauseGuest(id cluster.InstanceID) error {
 func (d *Driver) Plant(dom virt.Domain) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	now := time.Now()
+	now := d.cfg.Now()
 	r := record{Format: recordFormat, Defined: true, Stamp: dom.Stamp, Domain: dom.Name, Power: virt.PowerOff,
 		Machine: machine{Name: dom.Name, VCPUs: 1, MemoryMiB: 1},
 		Storage: storage{Files: []file{{ID: virt.DiskRoot, Format: formatRaw}}}}

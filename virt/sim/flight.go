@@ -97,7 +97,7 @@ func (f *flight) change(do func(*record, time.Time) error) (record, error) {
 	return locked(f.driver, OpMigrate, func() (record, error) {
 		r, err := f.record()
 		if err == nil {
-			err = do(&r, time.Now())
+			err = do(&r, f.driver.cfg.Now())
 		}
 		if err != nil {
 			return r, err

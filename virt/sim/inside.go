@@ -34,7 +34,7 @@ func (d *Driver) Diagnostics(ctx context.Context, id cluster.InstanceID) (cluste
 		if err := onlyUp(OpDiagnostics, id, r, ok); err != nil {
 			return cluster.Diagnostics{}, err
 		}
-		return r.diagnostics(time.Now()), nil
+		return r.diagnostics(d.cfg.Now()), nil
 	})
 }
 
@@ -80,7 +80,7 @@ func (d *Driver) SetPassword(ctx context.Context, id cluster.InstanceID, user, p
 		case user == "" || password == "":
 			return fmt.Errorf("%s %s: a user and a password are needed", OpSetPassword, id)
 		}
-		r.say(time.Now(), "sim: password of %.64q changed", user)
+		r.say(d.cfg.Now(), "sim: password of %.64q changed", user)
 		return d.put(id, r)
 	})
 }
@@ -92,7 +92,7 @@ func (d *Driver) Crash(ctx context.Context, id cluster.InstanceID) error {
 		if err := onlyUp(OpCrash, id, r, ok); err != nil {
 			return err
 		}
-		r.say(time.Now(), "sim: non-maskable interrupt, memory dumped")
+		r.say(d.cfg.Now(), "sim: non-maskable interrupt, memory dumped")
 		return d.put(id, r)
 	})
 }

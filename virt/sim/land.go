@@ -309,7 +309,7 @@ func (d *Driver) land(finish message, l virt.Landing, id cluster.InstanceID, loa
 		case from == nil || from.upgrade() != nil || load.boot == nil:
 			return struct{}{}, errors.New("not all of it came")
 		}
-		now := time.Now()
+		now := d.cfg.Now()
 		r.Arriving, r.Defined, r.Stamp, r.Domain, r.Machine = nil, true, l.Stamp, from.Domain, from.Machine
 		r.NICs = slices.Clone(from.NICs)
 		for i := range r.NICs {

@@ -41,7 +41,7 @@ func (d *Driver) Look(id cluster.InstanceID) (Held, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	r, ok := d.records[id]
-	return held(id, r, time.Now()), ok
+	return held(id, r, d.cfg.Now()), ok
 }
 
 // LookAll is Look for everything that the host holds, sorted by ID.
@@ -49,7 +49,7 @@ func (d *Driver) LookAll() []Held {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	all := make([]Held, 0, len(d.records))
-	now := time.Now()
+	now := d.cfg.Now()
 	for id, r := range d.records {
 		all = append(all, held(id, r, now))
 	}

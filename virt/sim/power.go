@@ -17,7 +17,7 @@ func (d *Driver) change(ctx context.Context, op Op, id cluster.InstanceID, f fun
 		if !ok || !r.Defined {
 			return fmt.Errorf("%s %s: %w", op, id, virt.ErrNotFound)
 		}
-		keep, err := f(&r, time.Now())
+		keep, err := f(&r, d.cfg.Now())
 		if err != nil {
 			return fmt.Errorf("%s %s: %w", op, id, err)
 		}
@@ -48,7 +48,7 @@ func (d *Driver) Start(ctx context.Context, id cluster.InstanceID) error {
 			r.powerOn(now)
 		}
 		if f := d.faults[OpStart]; f != nil && f.GuestCrash > 0 {
-			r.plan(f.GuestCrash, virt.PowerCrashed, "panicked")
+			r.plan(now, f.GuestCrash, virt.PowerCrashed, "panicked")
 		}
 		return true, nil
 	})
@@ -76,7 +76,7 @@ func (d *Driver) Stop(ctx context.Context, id cluster.InstanceID, how virt.StopM
 		case r.Power != virt.PowerRunning || d.cfg.Shutdown < 0 || !r.Due.IsZero():
 			return false, nil // the guest does not hear the button, ignores it, or was told already
 		default:
-			r.plan(d.cfg.Shutdown, virt.PowerOff, "shutdown")
+			r.plan(now, d.cfg.Shutdown, virt.PowerOff, "shutdown")
 		}
 		return true, nil
 	})
@@ -148,7 +148,7 @@ func (d *Driver) Remove(ctx context.Context, id cluster.InstanceID) error {
 		if !ok || !r.Defined && r.Arriving == nil {
 			return nil
 		}
-		r.powerOff("destroyed", time.Now())
+		r.powerOff("destroyed", d.cfg.Now())
 		r.Arriving = nil
 		r.Defined, r.Storage.Volumes, r.NICs = false, nil, nil
 		return d.put(id, r)

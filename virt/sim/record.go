@@ -134,7 +134,7 @@ func (r *record) powerOn(now time.Time) {
 		kept = kept[len(kept)-keptBoots+1:]
 	}
 	r.Boots = append(append([]boot(nil), kept...), boot{On: now, Since: now, Count: r.Storage.countBoot()})
-	r.plan(0, virt.PowerUnknown, "")
+	r.plan(now, 0, virt.PowerUnknown, "")
 }
 
 // halt stops the processors; goOn lets them run again. What the guest was about to do waits meanwhile.
@@ -170,7 +170,7 @@ func (r *record) end(p virt.Power, reason string, now time.Time) {
 		r.Power, r.Reason = p, reason
 	}
 	r.Saved, r.Leaving = false, virt.PowerUnknown
-	r.plan(0, virt.PowerUnknown, "")
+	r.plan(now, 0, virt.PowerUnknown, "")
 }
 
 // lastBoot gives the last boot for changing, in a slice that no other record has.
@@ -190,10 +190,10 @@ func (r *record) say(now time.Time, format string, args ...any) {
 }
 
 // plan says what the guest will do in a while; 0: nothing.
-func (r *record) plan(in time.Duration, p virt.Power, reason string) {
+func (r *record) plan(now time.Time, in time.Duration, p virt.Power, reason string) {
 	r.Due, r.DueLeft, r.DuePower, r.DueReason = time.Time{}, 0, p, reason
 	if in > 0 {
-		r.Due = time.Now().Add(in)
+		r.Due = now.Add(in)
 	}
 }
 

@@ -32,7 +32,7 @@ func locked[T any](d *Driver, op Op, f func() (T, error)) (T, error) {
 	if d.closed {
 		return zero, fmt.Errorf("%s: the driver is closed: %w", op, virt.ErrUnavailable)
 	}
-	if err := d.settle(time.Now()); err != nil {
+	if err := d.settle(d.cfg.Now()); err != nil {
 		return zero, err
 	}
 	return f()
@@ -136,7 +136,7 @@ func (d *Driver) run() {
 	defer timer.Stop()
 	for {
 		if next, ok := d.step(); ok {
-			timer.Reset(max(time.Until(next), 0))
+			timer.Reset(max(next.Sub(d.cfg.Now()), 0))
 		} else {
 			timer.Stop()
 		}
@@ -156,9 +156,9 @@ const retryWrite = time.Second
 func (d *Driver) step() (next time.Time, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.settle(time.Now()) != nil {
+	if d.settle(d.cfg.Now()) != nil {
 		// Whoever makes the next call is told; the guest's change is not lost.
-		return time.Now().Add(retryWrite), true
+		return d.cfg.Now().Add(retryWrite), true
 	}
 	return d.next, !d.next.IsZero()
 }
@@ -169,7 +169,7 @@ func (d *Driver) bootHost() error {
 		if r.boot == d.cfg.HostBoot || !r.up() {
 			continue
 		}
-		r.powerOff("the host went down", time.Now())
+		r.powerOff("the host went down", d.cfg.Now())
 		if err := d.put(id, r); err != nil {
 			return err
 		}

@@ -3,7 +3,6 @@ package sim
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/kilonova/kilonova/cluster"
 	"github.com/kilonova/kilonova/virt"
@@ -17,7 +16,7 @@ func (d *Driver) command(id cluster.InstanceID, text string) string {
 		if !ok || r.Power != virt.PowerRunning {
 			return "", nil // its processors stand still
 		}
-		switch now := time.Now(); verb {
+		switch now := d.cfg.Now(); verb {
 		case "":
 			return "", nil
 		case "uptime":
