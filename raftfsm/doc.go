@@ -14,6 +14,8 @@
 //   - The first error of the log's disk, the first record that fails its checksum, and the first entry that does
 //     not decode end this replica: it acknowledges nothing more and Config.OnFatal is told why. Nothing is
 //     skipped or repaired.
+//   - Open looks at everything in the directory before it changes any of it. It starts with exactly what was written last, or
+//     names the file that is not as it was and says what to do. It never starts with less, and never deletes what it refuses.
 //   - Without a majority everything is answered with an error within ProposeTimeout.
 //
 // What it relies on: a StreamLayer that admits only peers of this cluster, a directory on a disk whose fsync
@@ -32,6 +34,17 @@
 // Followers learn that an entry is committed from the leader's next message. When no next entry is waiting,
 // raft would send that only after Timing.Commit, and the node that has to start an instance would idle as long.
 // So the leader sends it at once: an AppendEntries without entries, built from what the follower confirmed.
+//
+// # The disk
+//
+// bbolt keeps the log, and trusts what it reads: its pages have no checksums, and what is wrong in them makes it panic, fault or go
+// back a transaction. So checkPages walks the file before bbolt does; each entry's seal has a checksum and names the seal before it; and the last
+// record, the anchor, names the last entry and the file's transaction, and keeps term and vote. Nothing old can pass for the newest then. A
+// snapshot's file repeats under a checksum what its meta.json says. A directory of a build that had none of this is read
+// and protected at its first start; the file "format" tells the two apart. Builds before that refuse the directory from then on.
+//
+// While a node runs, what cannot be read from the log's file is an error (logStore.get), which ends the replica. When that happens to bbolt in the middle
+// of a write, the process may end with Go's own words for a fault; the next start then says what it is.
 //
 // # Voters
 //

@@ -188,22 +188,7 @@ func TestFault_FlippedBitInTheLogStopsTheNode(t *testing.T) {
 	}
 	l.stop(r)
 	cfg, _ := l.config(1)
-	cfg, err := cfg.withDefaults()
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := openDisk(cfg, newFault(cfg.OnFatal), func(time.Duration) {})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var entry raft.Log
-	if err := d.bolt.GetLog(6, &entry); err != nil {
-		t.Fatal(err)
-	}
-	entry.Data[len(entry.Data)-3] ^= 4
-	if err := errors.Join(d.bolt.StoreLog(&entry), d.close()); err != nil {
-		t.Fatal(err)
-	}
+	damage(t, cfg, 6)
 	cfg.Stream = l.net.Listen(cfg.Addr)
 	if _, err := Open(cfg); !errors.Is(err, errCorrupt) || !strings.Contains(err.Error(), "log entry 6") {
 		t.Errorf("opened a log with a flipped bit: %v", err)

@@ -1,8 +1,11 @@
 package raftfsm
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -89,11 +92,11 @@ func TestRecover_OfADamagedLogChangesNothing(t *testing.T) {
 	end := r.LogEnd()
 	l.stop(r)
 	cfg, _ := l.config(1)
-	damage(t, cfg, 6)
+	mend := damage(t, cfg, 6)
 	if err := Recover(cfg, recovery("r1", 1), 0); !errors.Is(err, errCorrupt) {
 		t.Errorf("recovered from a damaged log: %v", err)
 	}
-	damage(t, cfg, 6) // turns the bit back
+	mend()
 	r = l.open(1)
 	l.wait("it leads again", r.IsLeader)
 	if got := r.LogEnd(); got.Last < end.Last || r.View().Recovered() != nil {
@@ -132,8 +135,8 @@ func TestLogStore_CommittedEntriesAreNeverWrittenOver(t *testing.T) {
 	}
 }
 
-// damage turns a bit of an entry on disk.
-func damage(t *testing.T, cfg Config, index uint64) {
+// damage turns a bit of an entry on disk, and gives what turns it back.
+func damage(t *testing.T, cfg Config, index uint64) (mend func()) {
 	t.Helper()
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -144,11 +147,21 @@ func damage(t *testing.T, cfg Config, index uint64) {
 		t.Fatal(err)
 	}
 	var entry raft.Log
-	if err := d.bolt.GetLog(index, &entry); err != nil {
+	if err := errors.Join(d.bolt.GetLog(index, &entry), d.close()); err != nil {
 		t.Fatal(err)
 	}
-	entry.Data[len(entry.Data)-3] ^= 4
-	if err := errors.Join(d.bolt.StoreLog(&entry), d.close()); err != nil {
+	path := filepath.Join(cfg.Dir, logFile)
+	sound, err := os.ReadFile(path)
+	if err != nil {
 		t.Fatal(err)
 	}
+	write := func(b []byte) {
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	turned := bytes.Clone(entry.Data)
+	turned[len(turned)-3] ^= 4
+	write(bytes.ReplaceAll(sound, entry.Data, turned))
+	return func() { write(sound) }
 }

@@ -46,7 +46,7 @@ func (m *fsm) replay(d *disk) error {
 }
 
 // restoreNewest restores the newest snapshot and gives the log index that it stands for; 0 when there is none.
-func (m *fsm) restoreNewest(snaps *raft.FileSnapshotStore) (uint64, error) {
+func (m *fsm) restoreNewest(snaps *snapshots) (uint64, error) {
 	all, err := snaps.List()
 	if err != nil {
 		return 0, fmt.Errorf("list snapshots: %w", err)

@@ -2,6 +2,7 @@ package raftfsm
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"path/filepath"
 	"testing"
@@ -13,10 +14,10 @@ import (
 
 func TestSeal_RoundTrip(t *testing.T) {
 	l := raft.Log{Index: 7, Term: 3, Type: raft.LogCommand, Data: []byte("data")}
-	l.Extensions = seal(&l, 6)
-	commit, err := unseal(&l)
-	if err != nil || commit != 6 || l.Extensions != nil {
-		t.Errorf("commit %d, extensions %v, error %v", commit, l.Extensions, err)
+	l.Extensions = seal(&l, 6, 9)
+	facts, err := unseal(&l)
+	if err != nil || facts.commit != 6 || facts.prev != 9 || !facts.linked || l.Extensions != nil {
+		t.Errorf("%+v, extensions %v, error %v", facts, l.Extensions, err)
 	}
 }
 
@@ -27,6 +28,7 @@ func TestSeal_EveryFieldIsCovered(t *testing.T) {
 		"type":       func(l *raft.Log) { l.Type = raft.LogNoop },
 		"data":       func(l *raft.Log) { l.Data[0] ^= 1 },
 		"commit":     func(l *raft.Log) { l.Extensions[5] ^= 1 },
+		"before":     func(l *raft.Log) { l.Extensions[13] ^= 1 },
 		"checksum":   func(l *raft.Log) { l.Extensions[1] ^= 1 },
 		"version":    func(l *raft.Log) { l.Extensions[0]++ },
 		"no seal":    func(l *raft.Log) { l.Extensions = nil },
@@ -34,7 +36,7 @@ func TestSeal_EveryFieldIsCovered(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := raft.Log{Index: 7, Term: 3, Data: []byte("data")}
-			l.Extensions = seal(&l, 6)
+			l.Extensions = seal(&l, 6, 9)
 			spoil(&l)
 			if _, err := unseal(&l); !errors.Is(err, errCorrupt) {
 				t.Errorf("got %v", err)
@@ -43,15 +45,32 @@ func TestSeal_EveryFieldIsCovered(t *testing.T) {
 	}
 }
 
+// loneSeal is a seal as the first version made it.
+func loneSeal(l *raft.Log, commit uint64) []byte {
+	b := make([]byte, loneSealLen)
+	b[0] = loneSealVersion
+	binary.LittleEndian.PutUint64(b[5:], commit)
+	binary.LittleEndian.PutUint32(b[1:], sum(l, b))
+	return b
+}
+
 func FuzzUnseal(f *testing.F) {
 	l := raft.Log{Index: 7, Term: 3, Data: []byte("data")}
-	f.Add(l.Data, seal(&l, 6))
+	f.Add(l.Data, seal(&l, 6, 5))
+	f.Add(l.Data, loneSeal(&l, 6))
 	f.Add([]byte{}, []byte{})
-	f.Add([]byte("x"), []byte{sealVersion, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0})
+	f.Add([]byte("x"), []byte{loneSealVersion, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, data, ext []byte) {
 		l := raft.Log{Index: 7, Term: 3, Data: data, Extensions: ext}
-		commit, err := unseal(&l)
-		if err == nil && !bytes.Equal(seal(&l, commit), ext) {
+		facts, err := unseal(&l)
+		if err != nil {
+			return
+		}
+		made := loneSeal(&l, facts.commit)
+		if facts.linked {
+			made = seal(&l, facts.commit, facts.prev)
+		}
+		if !bytes.Equal(made, ext) {
 			t.Errorf("accepted a seal that would not be made: %x", ext)
 		}
 	})
@@ -69,6 +88,7 @@ func TestLogStore_EntriesOfTheCallerAreNotTouched(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := &raft.Log{Index: 1, Term: 1, Data: []byte("x")}
+	before := d.log.syncs.Load()
 	if err := errors.Join(d.log.StageCommitIndex(1), d.log.StoreLogs([]*raft.Log{l})); err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +98,7 @@ func TestLogStore_EntriesOfTheCallerAreNotTouched(t *testing.T) {
 	if commit, err := d.log.knownCommit(); commit != 1 || err != nil {
 		t.Errorf("known to be committed: %d, %v", commit, err)
 	}
-	if got := d.log.syncs.Load(); got != syncsPerWrite {
+	if got := d.log.syncs.Load() - before; got != syncsPerWrite {
 		t.Errorf("%d syncs were counted", got)
 	}
 	var none raft.Log
