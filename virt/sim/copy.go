@@ -31,6 +31,9 @@ func (d *Driver) Capture(ctx context.Context, id cluster.InstanceID, disk virt.D
 		if f == nil {
 			return file{}, fmt.Errorf("capture disk %s of %s: %w", disk, id, virt.ErrNotFound)
 		}
+		if err := d.endMirror(id, &r); err != nil {
+			return file{}, err
+		}
 		if quiesce && r.Machine.Agent && r.Power == virt.PowerRunning {
 			r.say(d.cfg.Now(), "sim: file systems frozen and thawed")
 			return *f, d.put(id, r)

@@ -17,10 +17,13 @@
 // daemon, and one each for memory and disks, by the base names of Landing.Memory and Landing.NBD, on which the
 // destination listens once it was asked to. Who proxies them is exercised as by the real thing.
 //
+// A mirror of a disk (virt.Mirrors) sends all that the disk holds whenever that has changed. From the first time that the other side had all, a
+// guest's write returns when the other side has it, also over an end of this process; a write that waits goes on when the mirror is ended.
+//
 // What it relies on: one Driver per file and per directory of sockets. Time is that of package time, so that a
 // testing/synctest bubble makes it virtual: a guest's boot and shutdown take no goroutine and no real time. In a bubble
 // a Net takes the place of UNIX sockets.
 //
 // Concurrency: a Driver is safe for concurrent use. It has one goroutine however many domains it holds, and more only
-// for consoles and migrations that are open; Close ends them and waits for them.
+// for consoles, migrations and mirrors that are open; Close ends them and waits for them.
 package sim

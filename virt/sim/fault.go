@@ -42,6 +42,14 @@ const (
 	OpSetPassword Op = "set-password"
 	OpCrash       Op = "crash"
 
+	OpMirror       Op = "mirror"
+	OpMirrored     Op = "mirrored"
+	OpEndMirror    Op = "end-mirror"
+	OpMakeReplica  Op = "make-replica"
+	OpServeReplica Op = "serve-replica"
+	OpDiscard      Op = "discard"
+	OpWriteReplica Op = "write-replica" // each write that comes over what ServeReplica gave; one that fails breaks the stream
+
 	OpReceive      Op = "receive"
 	OpMigrate      Op = "migrate"
 	OpAbortMigrate Op = "abort-migrate"
@@ -104,36 +112,37 @@ func (d *Driver) PowerCut() error {
 
 // CrashGuest lets the guest of a running domain crash now.
 func (d *Driver) CrashGuest(id cluster.InstanceID) error {
-	return d.guestDoes(id, func(r *record) { r.crash("panicked", d.cfg.Now()) })
+	return d.guestDoes(id, func(r *record) error { r.crash("panicked", d.cfg.Now()); return nil })
 }
 
 // PowerOffGuest lets the guest of a running domain power itself off now.
 func (d *Driver) PowerOffGuest(id cluster.InstanceID) error {
-	return d.guestDoes(id, func(r *record) { r.powerOff("shutdown", d.cfg.Now()) })
+	return d.guestDoes(id, func(r *record) error { r.powerOff("shutdown", d.cfg.Now()); return nil })
 }
 
 // GuestWrite lets the guest of a running domain append a line to the disk that it boots from. The line is there
-// after every kind of stop, in a capture, and wherever the disk is moved.
+// after every kind of stop, in a capture, and wherever the disk is moved. While the disk is mirrored (Mirror), it returns when the other side has
+// the line, or when the mirror is ended.
 func (d *Driver) GuestWrite(id cluster.InstanceID, text string) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	r, ok := d.records[id]
-	if !ok || !r.up() {
-		return fmt.Errorf("guest %s: it does not run", id)
+	written := 0
+	err := d.guestDoes(id, func(r *record) (err error) {
+		written, err = r.write(text)
+		return err
+	})
+	if err != nil {
+		return err
 	}
-	if err := r.write(text); err != nil {
-		return fmt.Errorf("guest %s: %w", id, err)
-	}
-	return d.put(id, r)
+	return d.settledWrite(id, written)
 }
 
 // PauseGuest stops the processors of a running domain, as a failing disk does.
 func (d *Driver) PauseGuest(id cluster.InstanceID) error {
-	return d.guestDoes(id, func(r *record) {
+	return d.guestDoes(id, func(r *record) error {
 		if r.Power == virt.PowerRunning {
 			r.halt(d.cfg.Now())
 		}
 		r.Power, r.Reason = virt.PowerPaused, "ioerror"
+		return nil
 	})
 }
 
@@ -156,14 +165,16 @@ func (d *Driver) Plant(dom virt.Domain) error {
 	return d.put(dom.ID, r)
 }
 
-func (d *Driver) guestDoes(id cluster.InstanceID, f func(*record)) error {
+func (d *Driver) guestDoes(id cluster.InstanceID, f func(*record) error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	r, ok := d.records[id]
 	if !ok || !r.up() {
 		return fmt.Errorf("guest %s: it does not run", id)
 	}
-	f(&r)
+	if err := f(&r); err != nil {
+		return fmt.Errorf("guest %s: %w", id, err)
+	}
 	return d.put(id, r)
 }
 

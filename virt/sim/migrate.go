@@ -58,6 +58,9 @@ func (d *Driver) enlist(id cluster.InstanceID) (j *job, first bool, err error) {
 		if err := onlyUp(OpMigrate, id, r, ok); err != nil {
 			return nil, err
 		}
+		if err := d.endMirror(id, &r); err != nil {
+			return nil, err
+		}
 		first = true
 		j := &job{abort: make(chan struct{}), force: make(chan struct{}), done: make(chan struct{})}
 		d.jobs[id] = j

@@ -125,6 +125,7 @@ func (d *Driver) Save(ctx context.Context, id cluster.InstanceID) error {
 		r.say(now, "sim: memory saved")
 		r.halt(now)
 		r.Power, r.Reason, r.Saved = virt.PowerOff, "saved", true
+		r.Mirror = mirroring{}
 		return true, nil
 	})
 }

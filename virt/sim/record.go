@@ -37,6 +37,8 @@ type record struct {
 	DuePower  virt.Power    `json:"due_power,omitempty"`
 	DueReason string        `json:"due_reason,omitempty"`
 
+	Mirror mirroring `json:"mirror,omitzero"` // zero: its disk is not mirrored
+
 	Arriving *virt.Stamp `json:"arriving,omitempty"` // it is to come here by live migration, with this stamp
 	Leaving  virt.Power  `json:"leaving,omitempty"`  // it was handed over, and this is what it was before; PowerUnknown: it was not
 
@@ -52,6 +54,12 @@ type machine struct {
 	MemoryMiB int64  `json:"memory_mib"`
 	Agent     bool   `json:"agent,omitempty"`    // the guest runs an agent
 	SizeGiB   int64  `json:"size_gib,omitempty"` // format 0: of the root disk
+}
+
+// mirroring is where a guest's disk is mirrored to.
+type mirroring struct {
+	Socket string `json:"socket"`
+	Synced bool   `json:"synced,omitempty"` // the other side had all once: the guest's writes wait for it
 }
 
 type nic struct {
@@ -170,6 +178,7 @@ func (r *record) end(p virt.Power, reason string, now time.Time) {
 		r.Power, r.Reason = p, reason
 	}
 	r.Saved, r.Leaving = false, virt.PowerUnknown
+	r.Mirror = mirroring{}
 	r.plan(now, 0, virt.PowerUnknown, "")
 }
 

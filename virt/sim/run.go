@@ -51,6 +51,7 @@ func (d *Driver) put(id cluster.InstanceID, r record) error {
 		}
 	}
 	d.records[id] = r
+	d.followMirror(id, &r)
 	d.expect(r)
 	if !r.Defined || !r.up() {
 		d.hangUp(id)
@@ -66,6 +67,7 @@ func (d *Driver) drop(id cluster.InstanceID) error {
 		}
 	}
 	delete(d.records, id)
+	d.followMirror(id, nil)
 	return d.changed(id)
 }
 

@@ -11,6 +11,7 @@ import (
 // command is what the guest's shell prints when a line was typed.
 func (d *Driver) command(id cluster.InstanceID, text string) string {
 	verb, rest, _ := strings.Cut(strings.TrimSpace(strings.Map(printable, text)), " ")
+	written := 0
 	out, err := locked(d, OpDial, func() (string, error) {
 		r, ok := d.records[id]
 		if !ok || r.Power != virt.PowerRunning {
@@ -23,9 +24,11 @@ func (d *Driver) command(id cluster.InstanceID, text string) string {
 			b := r.lastBoot()
 			return fmt.Sprintf("up %.3f s, boot %d of this disk\r\n", b.uptime(now).Seconds(), b.Count), nil
 		case "write":
-			if err := r.write(rest); err != nil {
+			bytes, err := r.write(rest)
+			if err != nil {
 				return "", err
 			}
+			written = bytes
 			return "", d.put(id, r)
 		case "cat":
 			if f := r.Storage.bootFile(); f != nil {
@@ -38,6 +41,9 @@ func (d *Driver) command(id cluster.InstanceID, text string) string {
 		}
 		return fmt.Sprintf("%.64s: command not found\r\n", verb), nil
 	})
+	if err == nil && written > 0 {
+		err = d.settledWrite(id, written)
+	}
 	if err != nil {
 		return err.Error() + "\r\n"
 	}

@@ -82,6 +82,7 @@ type Driver struct {
 
 	consoles map[net.Conn]cluster.InstanceID // the guests' ends of the connections
 	jobs     map[cluster.InstanceID]*job     // migrations from here
+	mirrors  map[cluster.InstanceID]*mirror  // of disks of guests here
 	held     map[io.Closer]struct{}          // what Close has to close
 }
 
@@ -102,6 +103,7 @@ func New(cfg Config) (*Driver, error) {
 
 		consoles: make(map[net.Conn]cluster.InstanceID),
 		jobs:     make(map[cluster.InstanceID]*job),
+		mirrors:  make(map[cluster.InstanceID]*mirror),
 		held:     make(map[io.Closer]struct{}),
 	}
 	if cfg.Net != nil {
@@ -123,6 +125,7 @@ func New(cfg Config) (*Driver, error) {
 	if err := d.listen(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open simulated host: %w", err), d.journal.close())
 	}
+	d.mirrorsAgain()
 	d.loop.Add(1)
 	go d.run()
 	return d, nil

@@ -207,15 +207,15 @@ func checkRoot(r virt.RootDisk) error {
 	return nil
 }
 
-// write lets the guest append a line to the disk that it boots from.
-func (r *record) write(text string) error {
+// write lets the guest append a line to the disk that it boots from, and tells how many bytes of text are on it.
+func (r *record) write(text string) (bytes int, err error) {
 	f := r.Storage.bootFile()
 	switch {
 	case f == nil:
-		return errors.New("it boots from a volume, which keeps no text")
+		return 0, errors.New("it boots from a volume, which keeps no text")
 	case len(f.Notes.Text)+len(text)+1 > maxText:
-		return errors.New("no space left on the device")
+		return 0, errors.New("no space left on the device")
 	}
 	f.Notes.Text += strings.ToValidUTF8(text, "?") + "\n"
-	return nil
+	return len(f.Notes.Text), nil
 }
