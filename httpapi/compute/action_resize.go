@@ -56,6 +56,12 @@ func resizeServer(c *call, in *cluster.Instance, raw json.RawMessage) error {
 	case f.DiskGiB < now.DiskGiB || f.Ephemeral < now.Ephemeral:
 		return bad("Server disk was unable to be resized because: Resize down is not possible: the disks of flavor %s are smaller.", f.Name)
 	}
+	next := in.Spec
+	if next.Flavor = *f; f.Ephemeral > 0 || f.ExtraSpecs[cluster.KeyReplicas] != now.ExtraSpecs[cluster.KeyReplicas] {
+		if err := replicable(&next); err != nil {
+			return err
+		}
+	}
 	if _, err := c.change(&cluster.BeginMove{ID: in.ID, By: c.by(), Operation: newOperation(), What: cluster.OpResize,
 		Flavor: f.Clone()}); err != nil {
 		return err

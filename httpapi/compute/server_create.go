@@ -48,7 +48,7 @@ func (c *call) createServer() error {
 		return err
 	}
 	o := &order{call: c, body: &body, want: &body.Server}
-	for _, step := range []func() error{o.refuseUnsupported, o.describe, o.readDevices, o.chooseImage, o.chooseFlavor, o.chooseKey, o.schedule,
+	for _, step := range []func() error{o.refuseUnsupported, o.describe, o.readDevices, o.chooseImage, o.chooseFlavor, o.mayReplicate, o.chooseKey, o.schedule,
 		o.chooseNetworks, o.countServers, o.checkGroups} {
 		if err := step(); err != nil {
 			return err
@@ -60,6 +60,8 @@ func (c *call) createServer() error {
 	}
 	return o.answer(res)
 }
+
+func (o *order) mayReplicate() error { return replicable(&o.spec) }
 
 // refuseUnsupported refuses what would otherwise be accepted and ignored.
 func (o *order) refuseUnsupported() error {

@@ -144,6 +144,12 @@ func (c *call) changeMetadata(action string, change func(map[string]string) erro
 		if limit := c.metadataLimit(); limit >= 0 && int64(len(m)) > limit && len(m) > len(in.Spec.Metadata) {
 			return nil, tooMuchMetadata(limit)
 		}
+		spec := in.Spec
+		if spec.Metadata = m; m[cluster.KeyReplicas] != in.Spec.Metadata[cluster.KeyReplicas] {
+			if err := replicable(&spec); err != nil {
+				return nil, err
+			}
+		}
 		return &cluster.UpdateInstance{Metadata: &m}, nil
 	})
 }
