@@ -17,9 +17,9 @@ type replica struct {
 	Node, State, Why string
 }
 
-// A guest on a local disk asks for a copy of it on another node, and to be started elsewhere when its node dies. Its node loses power: it goes
-// on from the copy, with all that it had written. The copy's node is cut off: the guest goes on, and its copy is made anew. Its node loses
-// power while its copy is stale: it waits for its node. At no instant has it two QEMUs.
+// A guest on a local disk asks for a copy of it on another node, and to be started elsewhere when its node dies. It is migrated live, with
+// a copy of its own there. Its node loses power: it goes on from the copy, with all that it had written. The copy's node is cut off: the guest goes on, and its copy is made anew. Its node loses
+// power while its copy is stale: it waits for its node. But for the migration, at no instant has it two QEMUs.
 func TestReplica(t *testing.T) {
 	small := buildSmall(t)
 	s := newStage(t, cloud.Options{Nodes: 3})
@@ -29,10 +29,11 @@ func TestReplica(t *testing.T) {
 	var w *witness
 	s.run("its disk is copied", func(s *stage) {
 		l = s.begin("precious", s.Nodes[0], "--property", "kilonova:ha=true", "--property", "kilonova:replicas=2")
-		w = l.witnessed()
 		l.mirrored("")
 		l.isGuarded()
 	})
+	s.run("it is migrated live to where its copy is", func(s *stage) { l.on(s).fliesToItsCopy() })
+	w = l.witnessed() // a migration has two QEMUs
 	defer w.close()
 	s.run("its node loses power", func(s *stage) { l.on(s).goesOnFromReplica() })
 	s.run("the node of its copy is cut off", func(s *stage) { l.on(s).replicaCutOff() })

@@ -39,4 +39,8 @@ type Mirrors interface {
 	// ServeReplica takes what Mirror sends elsewhere into such a disk, and answers when it is safe on it. The stream breaks, and answers
 	// nothing more, when something cannot be written. When Close has returned nobody writes to the disk any more.
 	ServeReplica(ctx context.Context, id cluster.InstanceID, epoch uint64) (net.Conn, error)
+
+	// Discard takes what Mirror sends, answers as a replica would, and keeps nothing. It stands in for a replica that does not count any more until
+	// EndMirror has returned: a hypervisor that waits for an answer may not hear what else it is told.
+	Discard(ctx context.Context) (net.Conn, error)
 }

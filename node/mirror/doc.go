@@ -5,7 +5,8 @@
 // a replica is called current after the hypervisor has copied all, and tells the guest of a write only when the other node has put it on its
 // disk (virt.Mirrors). When the other node does not answer, the guest's writes wait: QEMU connects to this node's socket again and again, and
 // whether this daemon is slow, dead or cut off, nobody answers there. They wait until the state has said that the replica is stale,
-// and only a node that the instance still belongs to can say that. A node that cannot, because it is cut off, loses its lease, and the guest,
+// and only a node that the instance still belongs to can say that. From then on this node answers them itself, until the hypervisor has heard that the
+// mirror is over: with a write that waits QEMU may hear nothing. A node that cannot, because it is cut off, loses its lease, and the guest,
 // with its lease; a node whose instance was given up meanwhile is refused, and never lets it go on. A guest that is started anew has a disk
 // that its replica need not equal (the last writes, of which it was not told, may be on either), so the state hears "stale" before the start.
 // What is lost when the node dies is what the guest was not told of.

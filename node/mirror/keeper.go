@@ -104,8 +104,8 @@ func (k *Keeper) pass(ctx context.Context, view *cluster.View, all *sync.WaitGro
 	}
 	for id, w := range k.under {
 		in := wanted[id]
-		if in == nil || in.Replica.Epoch != w.replica || in.Mirrors() != w.mirrors {
-			w.cancel()
+		if in == nil || w.mirrors && (in.Replica.Epoch != w.replica || !in.Mirrors()) {
+			w.cancel() // a guest that is let go on gets there, before anything else is begun with it
 		}
 		select {
 		case <-w.done:
@@ -126,7 +126,7 @@ func (k *Keeper) pass(ctx context.Context, view *cluster.View, all *sync.WaitGro
 			defer close(w.done)
 			defer cancel()
 			if w.mirrors {
-				k.mirror(own, in)
+				k.mirror(own, ctx, in)
 			} else {
 				w.ok = k.release(own, in)
 			}
@@ -139,12 +139,29 @@ func (k *Keeper) concerns(in *cluster.Instance) bool {
 	return in.Replica != nil && in.Node == k.Node && !in.GivenUp() && in.Wanted != cluster.WantDeleted
 }
 
-// release lets a guest go on without its replica, once the state says that it is stale.
+// release lets a guest go on without its replica, once the state says that it is stale. Until the hypervisor has heard of that, what it still
+// sends is answered here: with a write that waits for its answer, QEMU may hear nothing (a pause, or the end of the mirror itself, first waits for
+// all writes, and its monitor for that).
 func (k *Keeper) release(ctx context.Context, in *cluster.Instance) bool {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	over, end := context.WithCancel(ctx)
+	defer end()
+	answering := false
 	for {
-		err := k.letGo(ctx, in)
+		err := k.saysStale(ctx, in)
+		if err == nil && !answering {
+			wg.Go(func() { k.standIn(over, in) })
+			answering = true
+		}
 		if err == nil {
+			err = k.letGo(ctx, in)
+		}
+		switch {
+		case err == nil:
 			return true
+		case cluster.CodeOf(err) == cluster.Stale:
+			return false // there is another replica, or another node
 		}
 		k.Log.Warn("let a guest go on without its replica", "instance", in.ID, "err", err)
 		if !pause(ctx, time.Second) {
@@ -153,12 +170,44 @@ func (k *Keeper) release(ctx context.Context, in *cluster.Instance) bool {
 	}
 }
 
-func (k *Keeper) letGo(ctx context.Context, in *cluster.Instance) error {
-	if in.Replica.State != cluster.ReplicaStale && in.Replica.Of == in.Epoch {
-		if err := k.say(ctx, in, cluster.ReplicaStale, "it is not asked for any more"); err != nil {
-			return err
-		}
+// saysStale returns when the state says that the replica is stale, as seldom it does not yet.
+func (k *Keeper) saysStale(ctx context.Context, in *cluster.Instance) error {
+	if in.Replica.State == cluster.ReplicaStale || in.Replica.Of != in.Epoch {
+		return nil
 	}
+	return k.say(ctx, in, cluster.ReplicaStale, "it is not asked for any more")
+}
+
+// standIn answers in place of a stale replica what the hypervisor sends, until ctx ends.
+func (k *Keeper) standIn(ctx context.Context, in *cluster.Instance) {
+	listener, err := k.Sockets.Listen(k.socketPath(in.ID))
+	if err != nil {
+		k.Log.Warn("listen in place of a stale replica", "instance", in.ID, "err", err)
+		return
+	}
+	defer context.AfterFunc(ctx, func() { listener.Close() })()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for {
+		near, err := listener.Accept()
+		if err != nil {
+			return // it was closed
+		}
+		wg.Go(func() {
+			defer near.Close()
+			defer context.AfterFunc(ctx, func() { near.Close() })()
+			far, err := k.Driver.Discard(ctx)
+			if err != nil {
+				k.Log.Warn("answer in place of a stale replica", "instance", in.ID, "err", err)
+				return
+			}
+			p := pipe{near: near, far: far}
+			p.run()
+		})
+	}
+}
+
+func (k *Keeper) letGo(ctx context.Context, in *cluster.Instance) error {
 	bounded, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	return k.Driver.EndMirror(bounded, in.ID)

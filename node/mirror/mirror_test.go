@@ -10,6 +10,7 @@ import (
 
 	"github.com/kilonova/kilonova/cluster"
 	"github.com/kilonova/kilonova/httpapi/peer"
+	"github.com/kilonova/kilonova/virt"
 )
 
 // open starts the other node, and the daemon of the guest's. The function that it gives ends all that runs.
@@ -90,6 +91,61 @@ func TestKeeper_HoldsTheGuestUntilTheCopyIsStale(t *testing.T) {
 		w.set(&w.cut, false)
 		w.goOn(20 * time.Second)
 		w.is("healed", cluster.ReplicaCurrent)
+	})
+}
+
+// A guest is paused while its writes wait for its copy: its hypervisor hears nothing before they are answered. The copy is given up all the same,
+// and then the writes are answered here, until the mirror has ended.
+func TestKeeper_AHypervisorThatHearsNothingIsAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.open()()
+		defer w.daemon()()
+		defer w.writes()()
+		w.goOn(5 * time.Second)
+		w.is("at first", cluster.ReplicaCurrent)
+		w.guest.mu.Lock()
+		w.guest.deaf = true
+		w.guest.mu.Unlock()
+		w.set(&w.cut, true)
+		w.goOn(time.Second)
+		told := w.guest.toldOf()
+		w.goOn(2 * time.Minute)
+		if r := w.instance().CurrentReplica(); r != nil || w.guest.toldOf() == told {
+			t.Fatalf("the guest was told of %d writes, of %d then, and its copy is %+v", told, w.guest.toldOf(), r)
+		}
+		w.set(&w.cut, false)
+		w.goOn(30 * time.Second)
+		w.is("healed", cluster.ReplicaCurrent)
+	})
+}
+
+// A daemon ends while a copy is being filled, and its last word, that it is current, is still on its way. The next one lets the guest go on only
+// after a word of its own, which that cannot come after.
+func TestKeeper_TheLastWordOfAnEarlierDaemonDoesNoHarm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.open()()
+		end := w.daemon()
+		defer w.writes()()
+		w.set(&w.mute, true)
+		w.goOn(5 * time.Second)
+		if s, err := w.guest.Mirrored(t.Context(), vm); err != nil || s != virt.MirrorReady {
+			t.Fatalf("the mirror is %v, %v", s, err)
+		}
+		end()
+		in := w.instance()
+		w.is("unsaid", cluster.ReplicaBuilding)
+		w.set(&w.cut, true)
+		defer w.daemon()()
+		w.goOn(5 * time.Second)
+		w.apply(&cluster.ReportReplica{Node: here, ID: vm, Epoch: in.Epoch, Replica: in.Replica.Epoch, State: cluster.ReplicaCurrent})
+		w.goOn(5 * time.Second)
+		w.set(&w.mute, false)
+		w.goOn(10 * time.Second)
+		w.set(&w.cut, false)
+		w.goOn(30 * time.Second)
+		w.is("in the end", cluster.ReplicaCurrent)
 	})
 }
 

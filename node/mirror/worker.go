@@ -22,12 +22,20 @@ const (
 	retryPause  = time.Second
 )
 
-// mirror keeps one replica until ctx ends: it is filled, called current, and, when it does not answer, called stale.
-func (k *Keeper) mirror(ctx context.Context, in *cluster.Instance) {
+// mirror keeps one replica until ctx ends: it is filled, called current, and, when it does not answer, called stale. What it must not leave
+// half done ends with daemon.
+func (k *Keeper) mirror(ctx, daemon context.Context, in *cluster.Instance) {
 	l := &line{keeper: k, in: in, log: k.Log.With("instance", in.ID, "on", in.Replica.Node), lost: time.Now().Add(comesBack)}
 	listener, err := k.Sockets.Listen(k.socketPath(in.ID))
 	if err != nil {
 		l.giveUp(ctx, fmt.Sprintf("listen for the mirror: %v", err))
+		return
+	}
+	if in.Replica.State == cluster.ReplicaBuilding && !l.cleared(ctx) {
+		listener.Close()
+		if l.said(ctx, "another one was being filled") {
+			k.release(daemon, in)
+		}
 		return
 	}
 	var wg sync.WaitGroup
@@ -40,9 +48,7 @@ func (k *Keeper) mirror(ctx context.Context, in *cluster.Instance) {
 	}
 	said := in.Replica.State
 	for ctx.Err() == nil {
-		bounded, cancel := context.WithTimeout(ctx, callTimeout)
-		state, err := k.Driver.Mirrored(bounded, in.ID)
-		cancel()
+		state, err := l.state(ctx)
 		why := l.broken(state, err)
 		switch {
 		case why != "":
@@ -58,6 +64,12 @@ func (k *Keeper) mirror(ctx context.Context, in *cluster.Instance) {
 			return
 		}
 	}
+}
+
+func (l *line) state(ctx context.Context) (virt.MirrorState, error) {
+	bounded, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return l.keeper.Driver.Mirrored(bounded, l.in.ID)
 }
 
 // line is the way from the hypervisor to one replica.
@@ -80,30 +92,52 @@ func (l *line) broken(state virt.MirrorState, err error) string {
 	switch {
 	case notRunning(err):
 		l.lost = time.Now() // nothing is written, so nothing waits
-		return ""
-	case err != nil:
-		return "" // it will be known
-	case state == virt.MirrorNone:
-		return "the hypervisor does not mirror any more"
-	case l.open == nil && time.Since(l.lost) > holdBack:
+	case l.open == nil && time.Since(l.lost) > holdBack: // also when the hypervisor says nothing: it may be that for which it waits
 		return "its node does not answer"
+	case err == nil && state == virt.MirrorNone:
+		return "the hypervisor does not mirror any more"
 	}
 	return ""
 }
 
 // giveUp tells the state that the replica is stale. The guest is let go on when that is seen in the state, by another worker.
 func (l *line) giveUp(ctx context.Context, why string) {
+	if l.said(ctx, why); ctx.Err() == nil {
+		<-ctx.Done() // what is to be done now stands in the state
+	}
+}
+
+// said says that the replica is stale until the state has taken it in, or, false, has another.
+func (l *line) said(ctx context.Context, why string) bool {
 	for {
 		err := l.keeper.say(ctx, l.in, cluster.ReplicaStale, why)
 		if err == nil || cluster.CodeOf(err) == cluster.Stale {
-			<-ctx.Done() // what is to be done now stands in the state
-			return
+			return err == nil
 		}
 		l.log.Warn("give a replica up", "why", why, "err", err)
 		if !pause(ctx, retryPause) {
-			return
+			return false
 		}
 	}
+}
+
+// cleared tells whether the hypervisor mirrors nothing yet. Otherwise an earlier daemon began that, and may have said that the replica is current:
+// whether that will yet be so nobody here knows. Or it waits for an earlier replica, and says nothing. Either way this one is given up before
+// anything is ended.
+func (l *line) cleared(ctx context.Context) bool {
+	for began := time.Now(); ctx.Err() == nil; {
+		state, err := l.state(ctx)
+		switch {
+		case err == nil:
+			return state == virt.MirrorNone
+		case notRunning(err):
+			return true
+		case time.Since(began) > holdBack:
+			return false
+		}
+		pause(ctx, retryPause)
+	}
+	return true
 }
 
 // begin begins to fill the replica, once the guest runs. Its node is connected to before the hypervisor is told: that would wait for it.
@@ -134,7 +168,7 @@ func (l *line) beginOnce(ctx context.Context) error {
 	if _, err := driver.Mirrored(bounded, id); err != nil {
 		return err
 	}
-	if err := driver.EndMirror(bounded, id); err != nil { // of an earlier replica, or an earlier daemon
+	if err := driver.EndMirror(bounded, id); err != nil { // which an earlier attempt may have begun
 		return err
 	}
 	conn, err := l.dial(bounded, true)

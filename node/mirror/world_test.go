@@ -33,6 +33,7 @@ type world struct {
 	changed  chan struct{}
 	cut      bool // the way between the nodes
 	noQuorum bool
+	mute     bool // what this node says does not get through
 
 	guest    *guest
 	replicas *copies
@@ -116,7 +117,7 @@ func (w *world) Read(context.Context) (*cluster.View, error) {
 // Propose implements Cluster.
 func (w *world) Propose(_ context.Context, c cluster.Command) (cluster.Result, error) {
 	w.mu.Lock()
-	down := w.noQuorum
+	down := w.noQuorum || w.mute
 	w.mu.Unlock()
 	if down {
 		return cluster.Result{}, errNoQuorum
@@ -215,6 +216,7 @@ type guest struct {
 	told    int // of which the guest was told that they are written
 	mirror  *mirrored
 	over    bool // the story is: nobody waits any more
+	deaf    bool // it answers nothing as long as a write waits, as QEMU does during a pause
 }
 
 type mirrored struct {
@@ -330,7 +332,10 @@ func lives(conn net.Conn) bool {
 }
 
 // Mirrored implements virt.Mirrors.
-func (g *guest) Mirrored(context.Context, cluster.InstanceID) (virt.MirrorState, error) {
+func (g *guest) Mirrored(ctx context.Context, _ cluster.InstanceID) (virt.MirrorState, error) {
+	if err := g.hears(ctx); err != nil {
+		return virt.MirrorNone, err
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
@@ -345,7 +350,10 @@ func (g *guest) Mirrored(context.Context, cluster.InstanceID) (virt.MirrorState,
 }
 
 // EndMirror implements virt.Mirrors.
-func (g *guest) EndMirror(context.Context, cluster.InstanceID) error {
+func (g *guest) EndMirror(ctx context.Context, _ cluster.InstanceID) error {
+	if err := g.hears(ctx); err != nil {
+		return err
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.mirror != nil {
@@ -353,6 +361,39 @@ func (g *guest) EndMirror(context.Context, cluster.InstanceID) error {
 		g.mirror = nil
 	}
 	return nil
+}
+
+// hears waits until the hypervisor hears what it is told.
+func (g *guest) hears(ctx context.Context) error {
+	for {
+		g.mu.Lock()
+		waits := g.deaf && !g.over && g.mirror != nil && g.mirror.ready && g.mirror.answered < g.written
+		g.mu.Unlock()
+		if !waits {
+			return nil
+		}
+		if !pause(ctx, 100*time.Millisecond) {
+			return virt.ErrUnavailable
+		}
+	}
+}
+
+// Discard implements virt.Mirrors.
+func (g *guest) Discard(context.Context) (net.Conn, error) {
+	near, far := net.Pipe()
+	go func() {
+		defer far.Close()
+		var b [8]byte
+		for {
+			if _, err := io.ReadFull(far, b[:]); err != nil {
+				return
+			}
+			if _, err := far.Write(b[:1]); err != nil {
+				return
+			}
+		}
+	}()
+	return near, nil
 }
 
 // copies are the replicas on the other node. It implements virt.Mirrors for that.

@@ -162,8 +162,11 @@ func (d *Driver) endMirror(ctx context.Context, dom rpc.Domain) error {
 			return d.dropTarget(ctx, dom)
 		}
 		if !asked { // by force: the requests that wait are answered, and nothing is waited for
-			if err := d.qmp(ctx, dom, "block-job-cancel", map[string]any{"device": mirrorJob, "force": true}, nil); err != nil {
-				return err
+			err := d.qmp(ctx, dom, "block-job-cancel", map[string]any{"device": mirrorJob, "force": true}, nil)
+			if err != nil { // unless somebody else has ended it meanwhile
+				if now, lookErr := d.mirrorState(ctx, dom); lookErr != nil || now != virt.MirrorNone {
+					return err
+				}
 			}
 			asked = true
 		}
@@ -177,18 +180,31 @@ func (d *Driver) endMirror(ctx context.Context, dom rpc.Domain) error {
 
 // dropTarget closes the connection to the other side, if there is one.
 func (d *Driver) dropTarget(ctx context.Context, dom rpc.Domain) error {
+	there, err := d.hasTarget(ctx, dom)
+	if err != nil || !there {
+		return err
+	}
+	if err := d.qmp(ctx, dom, "blockdev-del", map[string]any{"node-name": mirrorTarget}, nil); err != nil { // or somebody else did
+		if there, lookErr := d.hasTarget(ctx, dom); lookErr != nil || there {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Driver) hasTarget(ctx context.Context, dom rpc.Domain) (bool, error) {
 	var nodes []struct {
 		Name string `json:"node-name"`
 	}
 	if err := d.qmp(ctx, dom, "query-named-block-nodes", map[string]any{"flat": true}, &nodes); err != nil {
-		return err
+		return false, err
 	}
 	for _, n := range nodes {
 		if n.Name == mirrorTarget {
-			return d.qmp(ctx, dom, "blockdev-del", map[string]any{"node-name": mirrorTarget}, nil)
+			return true, nil
 		}
 	}
-	return nil
+	return false, nil
 }
 
 // qmp sends one command to QEMU's monitor, and reads what it returns.

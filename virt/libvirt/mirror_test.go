@@ -23,6 +23,7 @@ type pair struct {
 
 	mu    sync.Mutex
 	open  bool
+	bluff bool // somebody answers in place of the replica
 	conns []net.Conn
 }
 
@@ -63,12 +64,16 @@ func newPair(t *testing.T) *pair {
 func (p *pair) carry(near net.Conn) {
 	defer near.Close()
 	p.mu.Lock()
-	open := p.open
+	open, bluff := p.open, p.bluff
 	p.mu.Unlock()
 	if !open {
 		return
 	}
-	far, err := p.there.driver.ServeReplica(p.ctx, p.id, replicaEpoch)
+	serve := func() (net.Conn, error) { return p.there.driver.ServeReplica(p.ctx, p.id, replicaEpoch) }
+	if bluff {
+		serve = func() (net.Conn, error) { return p.driver.Discard(p.ctx) }
+	}
+	far, err := serve()
 	if err != nil {
 		p.Logf("serve: %v", err)
 		return
@@ -181,6 +186,33 @@ func (p *pair) waiting() int64 {
 		}
 	}
 	return 0
+}
+
+// The guest is paused, and the mirror ended, while a write waits for its replica: QEMU hears nothing before that is answered. Somebody answers in the
+// replica's place, and all goes on.
+func TestQEMU_MirrorIsAnsweredInItsPlace(t *testing.T) {
+	p := newPair(t)
+	p.must("mirror", p.driver.Mirror(p.ctx, p.id, p.socket))
+	p.eventually("it is ready", func() bool { return p.state() == virt.MirrorReady })
+	p.cut()
+	p.write("15", "800k")
+	paused := make(chan error, 1)
+	go func() { paused <- p.driver.Pause(p.ctx, p.id) }()
+	time.Sleep(2 * time.Second)
+	select {
+	case err := <-paused:
+		t.Fatalf("QEMU waited for nothing: %v", err)
+	default:
+	}
+	p.mu.Lock()
+	p.open, p.bluff = true, true
+	p.mu.Unlock()
+	p.must("pause", <-paused)
+	p.must("end", p.driver.EndMirror(p.ctx, p.id))
+	p.must("let it go on", p.driver.Unpause(p.ctx, p.id))
+	if s := p.state(); s != virt.MirrorNone {
+		t.Errorf("ended, it is %v", s)
+	}
 }
 
 // The replica's disk is full. The host there answers nothing rather than an error, so the guest is held back and the mirror does not end by

@@ -85,6 +85,23 @@ func (d *Driver) serveReplica(ctx context.Context, id cluster.InstanceID, epoch 
 	if there, err := exists(path); err != nil || !there {
 		return nil, errors.Join(err, virt.ErrNotFound)
 	}
+	return serveNBD(ctx, "--format=qcow2", "--cache=writethrough", "--discard=unmap", "--", path)
+}
+
+// nothing is a disk that forgets what is written to it, larger than any.
+var nothing = fmt.Sprintf("driver=null-co,read-zeroes=on,size=%d", int64(1)<<60)
+
+// Discard takes what a mirror sends, and keeps nothing.
+func (d *Driver) Discard(ctx context.Context) (net.Conn, error) {
+	conn, err := serveNBD(ctx, "--image-opts", "--", nothing)
+	if err != nil {
+		return nil, fmt.Errorf("discard what a mirror sends: %w", err)
+	}
+	return conn, nil
+}
+
+// serveNBD connects to QEMU's own server, which ends with the connection.
+func serveNBD(ctx context.Context, args ...string) (net.Conn, error) {
 	program, err := exec.LookPath("qemu-nbd")
 	if err != nil {
 		return nil, fmt.Errorf("qemu-nbd: %w: install the Debian package qemu-utils", disk.ErrNoTool)
@@ -95,8 +112,7 @@ func (d *Driver) serveReplica(ctx context.Context, id cluster.InstanceID, epoch 
 	}
 	s := &served{dir: dir, done: make(chan struct{})}
 	socket := filepath.Join(dir, "s")
-	s.cmd = exec.Command(program, "--socket="+socket, "--format=qcow2", "--cache=writethrough", "--discard=unmap",
-		"--export-name="+mirrorExport, "--shared=1", "--", path)
+	s.cmd = exec.Command(program, append([]string{"--socket=" + socket, "--export-name=" + mirrorExport, "--shared=1"}, args...)...)
 	s.cmd.Stderr = &s.complaint
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := s.cmd.Start(); err != nil {

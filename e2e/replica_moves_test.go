@@ -1,0 +1,136 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/kilonova/kilonova/e2e/cloud"
+)
+
+// Everything that is done to servers is done to one whose disk has a copy on another node. What goes by the copy makes it stale before it
+// begins, and afterwards there is a current one again, of the disk as it is then: in the end the guest goes on from it.
+func TestOperations_Replicated(t *testing.T) {
+	if !wholeProgramme() {
+		t.Skip("told by make test-operations; TestReplica migrates such a guest live in every run")
+	}
+	small := buildSmall(t)
+	s := newStage(t, cloud.Options{Nodes: 3})
+	s.furnishOps(small)
+	s.kilonova(s.Nodes[0], "cluster", "settings", "--lease-stop", "8s", "--lease-kill", "3s", "--lease-dead", copiedDead.String())
+	l := s.begin("copied", s.Nodes[0], "--property", "kilonova:ha=true", "--property", "kilonova:replicas=2")
+	for _, part := range []struct {
+		story string
+		play  func(*life)
+	}{
+		{"it is stopped and started", (*life).stopAndStart},
+		{"it is rebooted softly and hard", (*life).reboot},
+		{"it is paused and goes on", (*life).pause},
+		{"it is suspended and goes on", (*life).sleepAndWake},
+		{"it is saved while it runs", (*life).snapshot},
+		{"it is rescued", (*life).rescue},
+		{"it is migrated live to where its copy is", (*life).fliesToItsCopy},
+		{"it is migrated live to where its copy is not", (*life).fliesElsewhere},
+		{"it is migrated cold, and goes back", (*life).goesAndReturns},
+		{"it grows", (*life).growsInPlace},
+		{"it is shelved and brought back", (*life).shelve},
+		{"it is rebuilt", (*life).rebuild},
+		{"its node loses power", (*life).losesItsNode},
+	} {
+		s.run(part.story, func(s *stage) {
+			on := l.on(s)
+			on.mirrored("")
+			part.play(on)
+			on.mirrored("")
+			l.server = on.refresh()
+		})
+	}
+}
+
+// fliesToItsCopy sends the running guest to the node that keeps its copy. Nobody could start it from the copy meanwhile, and afterwards it has one
+// on another node.
+func (l *life) fliesToItsCopy() { l.flies(l.mirrored("")) }
+
+// fliesElsewhere sends the running guest to the node that has nothing of it.
+func (l *life) fliesElsewhere() {
+	copied := l.mirrored("")
+	for _, n := range l.Nodes {
+		if n.Name() != l.Host && n != copied {
+			l.flies(n)
+			return
+		}
+	}
+}
+
+func (l *life) flies(to *cloud.Node) {
+	l.t.Helper()
+	from, before := l.refresh().Host, l.told()
+	l.via = l.Nodes[0]
+	began := time.Now()
+	l.acts("os-migrateLive", map[string]any{"host": to.Name(), "block_migration": "auto"})
+	l.eventually("it arrives", actLimit, func() error {
+		r, err := l.copied()
+		if err != nil {
+			return err
+		}
+		switch v := l.refresh(); {
+		case v.Host == to.Name() && v.Status == "ACTIVE" && v.TaskState == "":
+			return nil
+		case v.Host == from && v.Status == "ACTIVE" && v.TaskState == "":
+			l.t.Fatalf("it is back on %s: %s", from, v.Fault.Message)
+		case v.TaskState == "migrating" && r.State == "current" && l.refresh().TaskState == "migrating":
+			l.t.Fatalf("on its way it has the copy %+v", r)
+		default:
+			return fmt.Errorf("it is %s (%s) on %s", v.Status, v.TaskState, v.Host)
+		}
+		return nil
+	})
+	l.took("the live migration", began)
+	l.goesOn(before)
+	l.mirrored(to.Name())
+}
+
+// losesItsNode cuts the power of the guest's node. It goes on from its copy, and at no instant has it two QEMUs.
+func (l *life) losesItsNode() {
+	w := l.witnessed()
+	defer w.close()
+	l.goesOnFromReplica()
+	l.must(w.close())
+}
+
+// sleepAndWake suspends the guest, and lets it go on in the same memory.
+func (l *life) sleepAndWake() {
+	before := l.told()
+	l.does("SUSPENDED", "suspend", l.ID)
+	l.does("ACTIVE", "resume", l.ID)
+	l.goesOn(before)
+}
+
+// goesAndReturns moves the guest with its power off to another node, and takes it back from there.
+func (l *life) goesAndReturns() {
+	from, before := l.refresh().Host, l.told()
+	l.acts("migrate", map[string]any{"host": nil})
+	l.become("VERIFY_RESIZE")
+	if l.Host == from {
+		l.t.Errorf("it is still on %s", from)
+	}
+	l.beginsAnew(before)
+	l.refused(http.StatusConflict, "os-migrateLive", map[string]any{"host": nil, "block_migration": "auto"})
+	l.does("ACTIVE", "resize", "revert", l.ID)
+	if l.Host != from {
+		l.t.Errorf("it went back to %s, and was on %s", l.Host, from)
+	}
+	l.beginsAnew(before)
+}
+
+// growsInPlace gives the guest a larger disk, and its next copy one as large.
+func (l *life) growsInPlace() {
+	before := l.told()
+	l.openstack(l.via, "server", "resize", "--flavor", opsLarge, l.ID)
+	l.become("VERIFY_RESIZE")
+	l.beginsAnew(before)
+	before = l.told()
+	l.does("ACTIVE", "resize", "confirm", l.ID)
+	l.goesOn(before)
+}
