@@ -197,7 +197,7 @@ func (a *Account) volumeFaults(known map[string]*Server) []string {
 	for _, v := range a.Volumes {
 		there[v.ID] = true
 		if v.Status != "available" && v.Status != "in-use" {
-			all = append(all, fmt.Sprintf("volume %s is %s", v.Name, v.Status))
+			all = append(all, fmt.Sprintf("volume %s (%s) on %q is %s: %+v", v.Name, v.ID, v.Host, v.Status, v.Attachments))
 		}
 		for _, at := range v.Attachments {
 			s := known[at.Server]

@@ -211,6 +211,13 @@ func (c *Chronicle) CutPower(host string, at time.Time) {
 	}
 }
 
+// Wipe says that a host without power has lost all that it held.
+func (c *Chronicle) Wipe(host string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.now, host)
+}
+
 // Ended says that a guest is to be taken for ended on a host from a moment on, since a watchdog, which simulated hosts have none of, would have
 // killed it. Said again before MayRun, it changes nothing.
 func (c *Chronicle) Ended(host, id string, at time.Time) {

@@ -2,7 +2,8 @@
 //
 // Five hosts (package e2e/lab) run the kilonova program, with simulated hypervisors or with libvirt and QEMU. Clients make, change, move, read and delete servers
 // and volumes through all nodes at once, and write down what they asked and what they were told (History). A nemesis does one harm after the other to the
-// hosts, drawn from a seed: daemons killed and stopped, power cut, networks parted, slow, lossy, disks full, stalled, failing. Then it stops, and the cluster
+// hosts, drawn from a seed: daemons killed and stopped, power cut, networks parted, slow, lossy, disks full, stalled, failing,
+// wiped and copied, clocks wrong. Then it stops, and the cluster
 // has a minute to be sound again.
 //
 // What is looked at meanwhile: no instance runs on two hosts at the same time; nodes promise no more than they have; the states of two nodes at one index

@@ -29,6 +29,8 @@ func init() { // a variable that names functions which read it would be a loop
 		{"part in halves", onWires(halves)}, {"cut off one", onWires(lonely)}, {"one-way", onWires(deaf)}, {"bridge", onWires(bridged)}, {"flap", onWires(flapping)},
 		{"lose packets", onVictim(lossy)}, {"slow wire", onVictim(slowWire)}, {"small packets only", onVictim(narrow)}, {"delay and reorder", onVictim(roughened)},
 		{"stall the disk", onVictim(stalled)}, {"fill the disk", onVictim(filled)}, {"fail to sync", onVictim(unsynced)},
+		{"turn the wall clock", onVictim(turned)},
+		{"wipe", onVictim(wiped)}, {"clone", onVictim(cloned)},
 		{starving, onVictim(starved)}, {"end guests by hand", onVictim(meddled)},
 	}
 }
@@ -114,6 +116,23 @@ func flightless(_ context.Context, _ *nemesis, p *peer, c choice) (*wound, error
 	place := places[c.dice%uint64(len(places))]
 	return &wound{what: fmt.Sprintf("fail at %s of %s", place, p.Name()), peers: []*peer{p},
 		mend: func(context.Context) error { return p.setPoints("") }}, p.setPoints(place + "=error")
+}
+
+// wrongBy is by how much a wall clock is wrong.
+const wrongBy = 10 * time.Minute
+
+// turned sets a daemon's wall clock forward or back. Every other time the daemon begins with a wrong one.
+func turned(_ context.Context, _ *nemesis, p *peer, c choice) (*wound, error) {
+	by := wrongBy
+	if c.dice%2 == 0 {
+		by = -by
+	}
+	w := &wound{what: fmt.Sprintf("turn the wall clock of %s by %s", p.Name(), by), peers: []*peer{p}, mend: func(context.Context) error { return p.turnClock(0) }}
+	if c.dice/2%2 == 0 {
+		return w, p.turnClock(by)
+	}
+	w.what += " from its beginning"
+	return w, errors.Join(p.kill(), p.turnClock(by), p.raise())
 }
 
 // meddled ends a guest by hand while its daemon is dead.

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -21,7 +22,15 @@ type nemesis struct {
 	agenda []*wound
 	side   sync.WaitGroup // what wounds do beside
 	counts map[string]int
+
+	spare    *cloud.Node // a host without a node; nil: not made yet
+	renewing bool        // a node is being replaced: one at a time, as an operator would
 }
+
+// errLater is what mending gives that is not over yet. It is asked again a little later, so that other wounds are mended meanwhile.
+var errLater = errors.New("it is not over yet")
+
+const laterPause = time.Second
 
 // wound is a harm that was done and has to be mended.
 type wound struct {
@@ -29,6 +38,7 @@ type wound struct {
 	peers []*peer // that nothing else is done to meanwhile
 	wires bool    // it is of the network between all
 	due   time.Time
+	again bool // it was tried to mend it, and it was not over yet
 	mend  func(context.Context) error
 }
 
@@ -59,6 +69,10 @@ func (n *nemesis) run(ctx, all context.Context) {
 		n.mendFirst(all)
 	}
 	for len(n.agenda) > 0 {
+		slices.SortStableFunc(n.agenda, func(a, b *wound) int { return a.due.Compare(b.due) })
+		if first := n.agenda[0]; first.again {
+			pause(all, time.Until(first.due))
+		}
 		n.mendFirst(all)
 	}
 	n.side.Wait()
@@ -68,9 +82,14 @@ func (n *nemesis) run(ctx, all context.Context) {
 func (n *nemesis) mendFirst(ctx context.Context) {
 	w := n.agenda[0]
 	n.agenda = n.agenda[1:]
-	n.said.say("mend: %s", w.what)
-	if err := w.mend(ctx); err != nil {
+	switch err := w.mend(ctx); {
+	case errors.Is(err, errLater):
+		w.due, w.again = time.Now().Add(laterPause), true
+		n.agenda = append(n.agenda, w)
+	case err != nil:
 		n.fault("mend %s: %v", w.what, err)
+	default:
+		n.said.say("mended: %s", w.what)
 	}
 }
 
@@ -88,6 +107,20 @@ func (n *nemesis) hurt(ctx context.Context, c choice) {
 		n.said.say("%s, for %s", w.what, c.last)
 		w.due = time.Now().Add(c.last)
 		n.agenda = append(n.agenda, w)
+	}
+}
+
+// beside does something beside the nemesis, and gives how it is mended: by waiting for it.
+func (n *nemesis) beside(do func() error) (mend func(context.Context) error) {
+	over := make(chan error, 1)
+	n.side.Go(func() { over <- do() })
+	return func(context.Context) error {
+		select {
+		case err := <-over:
+			return err
+		default:
+			return errLater
+		}
 	}
 }
 

@@ -30,9 +30,10 @@ type peer struct {
 	*cloud.Node
 	town *town
 
-	mu      sync.Mutex // guards Daemon and the host's power
-	held    bool       // it is not started again
-	excused time.Time  // it may end by itself until then: its disk fails
+	mu      sync.Mutex    // guards Daemon and the host's power
+	held    bool          // it is not started again
+	excused time.Time     // it may end by itself until then: its disk fails
+	ahead   time.Duration // of its daemon's wall clock, also when it begins again
 
 	reading sync.Mutex // guards what follows, and is held while the host's disk goes
 	records audit.Tail
@@ -47,7 +48,7 @@ func (p *peer) keep(ctx context.Context) {
 			if time.Now().After(p.excused) {
 				p.town.fault("the daemon of %s ended by itself: see its log", p.Name())
 			}
-			if err := p.StartDaemon(); err != nil {
+			if err := p.begin(); err != nil {
 				p.town.fault("start %s: %v", p.Name(), err)
 			}
 		}
@@ -88,7 +89,26 @@ func (p *peer) raise() error {
 	if !p.isDown() {
 		return nil
 	}
-	return p.StartDaemon()
+	return p.begin()
+}
+
+// begin starts the daemon, and turns its clock as soon as there is one. p.mu is held.
+func (p *peer) begin() error {
+	if err := p.StartDaemon(); err != nil || p.ahead == 0 {
+		return err
+	}
+	return p.Daemon.ShiftClock(p.ahead)
+}
+
+// turnClock makes the daemon's wall clock wrong by so much, now and when it begins again; 0: right.
+func (p *peer) turnClock(ahead time.Duration) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ahead = ahead
+	if p.isDown() {
+		return nil
+	}
+	return p.Daemon.ShiftClock(ahead)
 }
 
 func (p *peer) signal(s syscall.Signal) error {

@@ -44,14 +44,37 @@ func (t *town) unsound(ctx context.Context) []string {
 	if err != nil {
 		return []string{err.Error()}
 	}
-	a.Servers = slices.DeleteFunc(a.Servers, func(s audit.Server) bool { return neverMade(a, s) })
+	t.forgive(a)
 	if !t.sim {
 		return unsettled(a)
 	}
 	return a.Faults()
 }
 
-// neverMade tells whether a server found no place when it was made, and so holds nothing anywhere: a fault may leave no node that could take it.
+// forgive takes out of an account what rests in error: servers that have no place, their volumes, and volumes that went with a host.
+func (t *town) forgive(a *audit.Account) {
+	homeless := map[string]bool{}
+	a.Servers = slices.DeleteFunc(a.Servers, func(s audit.Server) bool {
+		homeless[s.ID] = neverMade(a, s)
+		return homeless[s.ID]
+	})
+	if !t.wiped.Load() {
+		return
+	}
+	for i := range a.Volumes {
+		v := &a.Volumes[i]
+		rests := v.Status == "error" && v.Host == ""
+		for _, at := range v.Attachments {
+			rests = rests || homeless[at.Server]
+		}
+		if rests {
+			v.Status, v.Attachments = "available", nil
+		}
+	}
+}
+
+// neverMade tells whether a server found no place when it was made, or lost it with a host that was wiped, and so holds nothing anywhere: a fault may leave no
+// node that could take it.
 func neverMade(a *audit.Account, s audit.Server) bool {
 	if s.Status != "ERROR" || s.Task != nil || s.Host != "" {
 		return false

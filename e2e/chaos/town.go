@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kilonova/kilonova/e2e/audit"
@@ -35,6 +36,7 @@ type town struct {
 	history *History
 	said    *journal
 
+	wiped     atomic.Bool // a host was, so volumes may have gone with it
 	chronicle *audit.Chronicle
 	watch     sync.WaitGroup
 	unwatch   context.CancelFunc

@@ -139,7 +139,7 @@ func (c *Cloud) Join(ctx context.Context, n *Node) error {
 	if err != nil {
 		return err
 	}
-	if err := n.start(n.joinArgs(c.Nodes[0]), joinEnv(token)...); err != nil {
+	if err := n.StartJoin(c.Nodes[0], token); err != nil {
 		return err
 	}
 	return n.WaitReady(ctx)

@@ -82,6 +82,11 @@ func (n *Node) StartDaemon() error {
 	return n.start(append([]string{"node", "run", "--bind", n.Host.Address()}, n.flags()...))
 }
 
+// StartJoin starts a daemon that joins through another node with a token, and does not wait.
+func (n *Node) StartJoin(via *Node, token string) error {
+	return n.start(n.joinArgs(via), joinEnv(token)...)
+}
+
 // Enrol runs "node join" through another node as far as the data directory, without running the node, and returns what
 // it said. The error is that of its exit status.
 func (n *Node) Enrol(ctx context.Context, via *Node, token string) (string, error) {

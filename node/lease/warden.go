@@ -22,6 +22,7 @@ type Warden struct {
 	mu        sync.Mutex
 	heard     map[cluster.NodeID]hearing
 	condemned map[cluster.NodeID]bool
+	joined    map[cluster.NodeID]time.Time // when those were met who were in no view before; those of the first view are there with the zero time
 }
 
 // hearing is the last that was heard of a node.
@@ -74,7 +75,26 @@ func (w *Warden) overdue(node cluster.NodeID, s cluster.Settings) time.Time {
 		}
 		return last.due
 	}
-	return w.began.Add(max(s.Lease.Dead, s.Former)) // some other leader may have granted by other settings
+	since := w.began
+	if joined := w.joined[node]; joined.After(since) {
+		since = joined // it could not ask before
+	}
+	return since.Add(max(s.Lease.Dead, s.Former)) // some other leader may have granted by other settings
+}
+
+// meet notes which nodes there are, and since when.
+func (w *Warden) meet(view *cluster.View, now time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	first := w.joined == nil
+	if first {
+		w.joined, now = map[cluster.NodeID]time.Time{}, time.Time{}
+	}
+	for n := range view.Nodes() {
+		if _, met := w.joined[n.ID]; !met {
+			w.joined[n.ID] = now
+		}
+	}
 }
 
 // condemn decides to take a node for dead, if it may be, and grants it nothing from then on.
@@ -101,6 +121,7 @@ func (w *Warden) Attend(ctx context.Context, view *cluster.View, patiently func(
 	if !view.AllKnow(cluster.LeaseCommands) || view.Term() != w.term {
 		return
 	}
+	w.meet(view, time.Now())
 	s := view.Settings()
 	settled := s.Former > 0
 	for n := range view.Nodes() {
