@@ -21,9 +21,9 @@ import (
 // Without a quorum nothing is acknowledged, and whoever asked hears of it within this time.
 const proposeTimeout = 5 * time.Second
 
-// askTimeout is how long the leader may take to answer another node before that looks again who leads: a leader that lost its
-// power says nothing, and another is elected within about two seconds. What it was asked may have been done; the same request ID
-// makes asking again harmless.
+// askTimeout is how long the leader may take to answer another node before that looks again who leads. It looks earlier when it
+// hears that another one leads: a leader that lost its power says nothing, and another is elected after about two seconds. What
+// was asked may have been done; the same request ID makes asking again harmless.
 const askTimeout = 1500 * time.Millisecond
 
 // retryPause is how long to wait before asking again who leads.
@@ -78,13 +78,23 @@ func (a *agreement) try(ctx context.Context, c cluster.Command) (cluster.Result,
 	if !errors.Is(err, peer.ErrNotLeader) {
 		return res, err
 	}
-	leader, known := a.raft.Leader()
-	if !known || leader.ID == a.self {
+	leader, ctx, cancel := a.elsewhere(ctx)
+	defer cancel()
+	if leader == "" {
 		return res, err
 	}
+	return a.peers.Propose(ctx, leader, c)
+}
+
+// elsewhere names the other node that leads, "" when none is known, and gives a context for one question to it.
+func (a *agreement) elsewhere(ctx context.Context) (cluster.NodeID, context.Context, context.CancelFunc) {
+	leader, until, known := a.raft.LeaderUntil()
+	if !known || leader.ID == a.self {
+		return "", ctx, func() {}
+	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	return a.peers.Propose(ctx, leader.ID, c)
+	forget := context.AfterFunc(until, cancel)
+	return leader.ID, ctx, func() { forget(); cancel() }
 }
 
 // settle waits until this node has applied what it proposed, so that it reads its own writes.

@@ -29,9 +29,7 @@ func (a *agreement) readIndex(ctx context.Context) (uint64, error) {
 	for {
 		index, err := a.BarrierHere(ctx)
 		if errors.Is(err, peer.ErrNotLeader) {
-			if leader, known := a.raft.Leader(); known && leader.ID != a.self {
-				index, err = a.askBarrier(ctx, leader.ID)
-			}
+			index, err = a.askBarrier(ctx)
 		}
 		if err == nil {
 			return index, nil
@@ -42,9 +40,12 @@ func (a *agreement) readIndex(ctx context.Context) (uint64, error) {
 	}
 }
 
-func (a *agreement) askBarrier(ctx context.Context, leader cluster.NodeID) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+func (a *agreement) askBarrier(ctx context.Context) (uint64, error) {
+	leader, ctx, cancel := a.elsewhere(ctx)
 	defer cancel()
+	if leader == "" {
+		return 0, peer.ErrNotLeader
+	}
 	return a.peers.Barrier(ctx, leader)
 }
 

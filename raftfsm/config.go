@@ -63,10 +63,10 @@ type StreamLayer interface {
 //
 // The defaults are half as long again as raft's own: on two cores that also run emulated guests a daemon may
 // well not run for some hundred milliseconds, and an election that was not needed costs more than half a second
-// of delay in one that was. A cut-off leader stops within Lease, its successor takes over after one to two times
-// Heartbeat, so that an outage ends within about 3 s and well within ProposeTimeout.
+// of delay in one that was. A cut-off leader stops within Lease. Its followers look at once when Heartbeat is over (listen),
+// one after the other, so that an outage ends after about 2 s and well within ProposeTimeout.
 type Timing struct {
-	Heartbeat time.Duration // a follower that heard nothing for this long (to twice that) stands for election; 1.5 s
+	Heartbeat time.Duration // a follower that heard nothing for this long stands for election; 1.5 s
 	Election  time.Duration // a candidate without a majority starts again after this long (to twice that); 1.5 s
 	Lease     time.Duration // a leader without a majority for this long steps down; 1 s
 	Commit    time.Duration // an idle leader repeats its commit index this often (to twice that); 1 s

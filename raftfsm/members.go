@@ -28,8 +28,8 @@ type Member struct {
 
 // Leader names the leader; false when none is known. What it says may be out of date.
 func (r *Raft) Leader() (Peer, bool) {
-	addr, id := r.raft.LeaderWithID()
-	return Peer{ID: cluster.NodeID(id), Addr: string(addr)}, id != ""
+	leader, _, known := r.LeaderUntil()
+	return leader, known
 }
 
 // IsLeader tells whether this node leads and has applied all that earlier leaders acknowledged. It may already have

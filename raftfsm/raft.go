@@ -24,6 +24,8 @@ type Raft struct {
 	canary  *canary
 	terms   *terms
 
+	allegiance *allegiance
+
 	queue         chan *proposal
 	coalescerDone chan struct{}
 	notice        *notifier
@@ -79,6 +81,7 @@ func Open(cfg Config) (*Raft, error) {
 	r.fault = newFault(r.fatal)
 	r.fsm = newFSM(r.fault)
 	r.terms = newTerms(r)
+	r.allegiance = newAllegiance()
 	r.canary = newCanary(r)
 	r.notice = newNotifier(r)
 	r.peers = newContacts(r.notice.poke)
@@ -93,6 +96,7 @@ func Open(cfg Config) (*Raft, error) {
 	r.loops.Go(r.notice.run)
 	r.loops.Go(r.canary.run)
 	r.loops.Go(r.succeed)
+	r.loops.Go(r.listen)
 	r.standAlone()
 	if err := errors.Join(r.metrics.register(), r.fault.arm()); err != nil {
 		return nil, errors.Join(fmt.Errorf("open raft: %w", err), r.Close())
@@ -112,6 +116,7 @@ func (r *Raft) start() (err error) {
 	r.trans = newTransport(r.cfg, r.peers)
 	r.raft, err = r.newRaft()
 	if err == nil {
+		r.allegiance.follow(r.raft)
 		return nil
 	}
 	if f := r.fault.get(); f != nil {
@@ -130,19 +135,14 @@ func (r *Raft) newRaft() (rr *raft.Raft, err error) {
 	return raft.NewRaft(r.cfg.raftConfig(r.terms.leading), r.fsm, r.disk.cached, r.disk.log, r.disk.snaps, r.trans)
 }
 
-// standAlone spares the only voter the wait for a leader that cannot be: a shorter heartbeat makes raft look at
-// once whether it has one.
+// standAlone spares the only voter the wait for a leader that cannot be.
 func (r *Raft) standAlone() {
 	for _, s := range r.configuration() {
 		if s.Suffrage == raft.Voter && s.ID != raft.ServerID(r.cfg.ID) {
 			return
 		}
 	}
-	timing := r.raft.ReloadableConfig()
-	timing.HeartbeatTimeout--
-	if err := r.raft.ReloadConfig(timing); err != nil {
-		r.cfg.Log.Debug("raft: shorten the wait of the only voter", "err", err)
-	}
+	r.lookNow()
 }
 
 func (r *Raft) fatal(err error) {

@@ -22,6 +22,9 @@ const (
 	// Followers stand for election one after the other, so that their votes are not split. The later ones do only if the earlier
 	// ones could not: their logs may be behind.
 	successionGap = 150 * time.Millisecond
+
+	// One that stands has this long to be elected before the next one does.
+	candidacy = 2 * successionGap
 )
 
 // succeed looks after each lost connection whether the leader's process is gone, and then stands for election.
@@ -36,11 +39,42 @@ func (r *Raft) succeed() {
 		if !follows || !r.isGone(leader.Address) || !r.trans.stream.pause(r.turn(leader.ID)) {
 			continue
 		}
-		if now, later, follows := r.following(); !follows || now != leader || later != term {
-			continue // somebody was faster
+		if _, later, _ := r.following(); later != term && !r.trans.stream.pause(candidacy) {
+			return // the one that is faster got its time
+		}
+		if now, _, _ := r.following(); now != leader && now.ID != "" || r.raft.State() != raft.Follower {
+			continue
 		}
 		r.cfg.Log.Info("raft: the leader's process has ended; this node stands for election", "leader", leader.ID)
 		r.trans.stand()
+	}
+}
+
+// listen has raft look whether it still has a leader as soon as that has been silent for too long. By itself raft looks once in one
+// to two times Heartbeat, so that it finds out after up to three times. Whether others hear the leader is asked as always.
+func (r *Raft) listen() {
+	for wait := r.cfg.Timing.Heartbeat; r.trans.stream.pause(wait); {
+		wait = r.cfg.Timing.Heartbeat
+		leader, _, follows := r.following()
+		if !follows {
+			continue
+		}
+		if left := time.Until(r.raft.LastContact().Add(wait + r.turn(leader.ID))); left > 0 {
+			wait = left
+		} else {
+			r.lookNow()
+		}
+	}
+}
+
+// lookNow has a follower look whether its leader is still heard of: a shorter heartbeat makes raft do so.
+func (r *Raft) lookNow() {
+	timing := r.raft.ReloadableConfig()
+	for _, t := range []time.Duration{r.cfg.Timing.Heartbeat - 1, r.cfg.Timing.Heartbeat} {
+		timing.HeartbeatTimeout = t
+		if err := r.raft.ReloadConfig(timing); err != nil {
+			r.cfg.Log.Debug("raft: look whether there is a leader", "err", err)
+		}
 	}
 }
 

@@ -71,3 +71,78 @@ func killedFollowerChangesNothing(t *testing.T) {
 		t.Error("another one leads")
 	}
 }
+
+// The follower whose turn is first lacks what the killed leader acknowledged last. It stands in vain, and the next one does not
+// take its attempt for a success.
+func TestSuccession_WhoLacksEntriesKeepsNobodyBack(t *testing.T) {
+	synctest.Test(t, whoLacksEntriesKeepsNobodyBack)
+}
+
+func whoLacksEntriesKeepsNobodyBack(t *testing.T) {
+	l := newLab(t)
+	leader := l.grow(3)
+	late, other := l.all()[1], l.all()[2]
+	l.net.SetDelay(5 * time.Millisecond)
+	l.net.Cut(leader.addr, late.addr)
+	l.must(leader, project(1))
+	l.stop(leader)
+	l.net.Heal(leader.addr, late.addr)
+	start := time.Now()
+	if next := l.leader(); next != other {
+		t.Error("one leads that lacks an acknowledged entry")
+	}
+	if took := time.Since(start); took > soon {
+		t.Errorf("the cluster had no leader for %v", took)
+	}
+	if _, ok := other.View().ProjectNamed("project 1"); !ok {
+		t.Error("the last entry is lost")
+	}
+}
+
+// The leader's machine falls silent, at any moment between two of raft's own looks. The others find that out as soon as it has been
+// silent for too long, and do not wait for an answer from it any longer.
+func TestSuccession_SilentLeaderIsReplacedInTime(t *testing.T) {
+	synctest.Test(t, silentLeaderIsReplacedInTime)
+}
+
+func silentLeaderIsReplacedInTime(t *testing.T) {
+	const inTime = 2500 * time.Millisecond // Heartbeat and all turns; raft alone needs up to three times Heartbeat
+	l := newLab(t)
+	l.net.SetDelay(time.Millisecond)
+	l.grow(5)
+	slow := 0
+	for i := range 12 {
+		leader := l.leader()
+		var others []*replica
+		for _, r := range l.all() {
+			if r != leader {
+				others = append(others, r)
+			}
+		}
+		time.Sleep(5*time.Second + time.Duration(i)*237*time.Millisecond)
+		named, until, known := others[0].LeaderUntil()
+		if !known || named.ID != leader.id || until.Err() != nil {
+			t.Fatalf("%v is named as the leader (%v), want %v", named.ID, until.Err(), leader.id)
+		}
+		for _, o := range others {
+			l.net.Cut(leader.addr, o.addr)
+		}
+		start := time.Now()
+		next := l.leader(others...)
+		took := time.Since(start)
+		t.Logf("after %v", took)
+		if took > inTime {
+			slow++
+		}
+		if until.Err() == nil {
+			t.Error("what waits for the silent leader goes on waiting")
+		}
+		l.must(next, project(i))
+		l.net.HealAll()
+		l.wait("the old leader follows", func() bool { l, known := leader.Leader(); return known && l.ID != leader.id })
+	}
+	if slow > 2 { // votes that are split take another round
+		t.Errorf("%d of 12 took longer than %v", slow, inTime)
+	}
+	l.same()
+}
