@@ -37,11 +37,11 @@ func (f *Flavor) Clone() *Flavor {
 	return &c
 }
 
-// KeyPair is a user's SSH public key.
+// KeyPair is a user's public key: one for SSH, or a certificate.
 type KeyPair struct {
 	User        UserID `json:"user"`
 	Name        string `json:"name"` // unique for its user
-	Type        string `json:"type"` // ssh
+	Type        string `json:"type"` // ssh or x509
 	PublicKey   string `json:"public_key"`
 	Fingerprint string `json:"fingerprint"`
 	Number      int64  `json:"number"` // small integer for APIs that show one

@@ -197,7 +197,7 @@ func TestKeyPairs_BadOnesAreRefused(t *testing.T) {
 	}
 	l.do("demo", "", "POST", "/os-keypairs", object{"keypair": object{"name": "a@b", "public_key": good}}).fails(400, "unsafe characters")
 	l.do("demo", "2.92", "POST", "/os-keypairs", object{"keypair": object{"name": "a@b", "public_key": good}}).want(201)
-	l.do("demo", "2.2", "POST", "/os-keypairs", object{"keypair": object{"name": "c", "type": "x509", "public_key": good}}).fails(400, "x509 are not supported")
+	l.do("demo", "2.2", "POST", "/os-keypairs", object{"keypair": object{"name": "c", "type": "pgp", "public_key": good}}).fails(400, "is not one of")
 	l.golden("153-keypair-create-bad-key-400", l.do("demo", "", "POST", "/os-keypairs", object{"keypair": object{"name": "bad", "public_key": "not a key"}}))
 }
 

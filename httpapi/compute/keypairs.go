@@ -2,8 +2,7 @@ package compute
 
 import (
 	"bytes"
-	"crypto/rand"
-	"crypto/rsa"
+	"cmp"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
@@ -134,7 +133,7 @@ func keyPairSchema(v version) *schema.Schema {
 		"public_key": schema.Text(0, maxPublicKey),
 	}
 	if v >= 2 {
-		known["type"] = &schema.Schema{Types: []string{"string"}, Enum: []any{"ssh", "x509"}}
+		known["type"] = &schema.Schema{Types: []string{"string"}, Enum: []any{keySSH, keyX509}}
 	}
 	if v >= 10 {
 		known["user_id"] = schema.Text(1, 255)
@@ -155,17 +154,17 @@ func (c *call) createKeyPair() error {
 	if err != nil {
 		return err
 	}
-	if err := c.checkKeyPair(b.Name, b.Type, owner); err != nil {
+	if err := c.checkKeyPair(b.Name, owner); err != nil {
 		return err
 	}
-	k := cluster.KeyPair{User: owner, Name: b.Name, Type: "ssh", PublicKey: b.PublicKey, Created: cluster.At(c.Now())}
+	k := cluster.KeyPair{User: owner, Name: b.Name, Type: cmp.Or(b.Type, keySSH), PublicKey: b.PublicKey, Created: cluster.At(c.Now())}
 	private := ""
 	if b.PublicKey == "" && c.v < 92 {
-		if k.PublicKey, private, err = generateKey(c); err != nil {
+		if k.PublicKey, private, err = generateKey(c, k.Type, owner); err != nil {
 			return err
 		}
 	}
-	if k.Fingerprint, err = fingerprint(k.PublicKey); err != nil {
+	if k.Fingerprint, err = fingerprint(k.Type, k.PublicKey); err != nil {
 		return err
 	}
 	if _, err := c.change(&cluster.CreateKeyPair{KeyPair: k, Project: c.caller.ProjectID()}); err != nil {
@@ -178,16 +177,13 @@ func (c *call) createKeyPair() error {
 }
 
 // checkKeyPair refuses what a key pair may not be.
-func (c *call) checkKeyPair(name, kind string, owner cluster.UserID) error {
+func (c *call) checkKeyPair(name string, owner cluster.UserID) error {
 	allowed := "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_- "
 	if c.v >= 92 {
 		allowed += "@."
 	}
 	if strings.Trim(name, allowed) != "" {
 		return bad("Keypair data is invalid: Keypair name contains unsafe characters")
-	}
-	if kind == "x509" {
-		return bad("Keypair data is invalid: keys of type x509 are not supported")
 	}
 	if _, ok := c.view.User(owner); !ok {
 		return bad("User %s could not be found.", owner)
@@ -218,9 +214,17 @@ func (c *call) sendNewKeyPair(k *cluster.KeyPair, private string) error {
 // errBadKey is Nova's answer to a public key that is none.
 var errBadKey = cluster.Errorf(cluster.Invalid, "Keypair data is invalid: failed to generate fingerprint")
 
-// fingerprint gives the MD5 fingerprint of a public key in the authorized_keys format (RFC 4253, section 6.6, in base64).
+// fingerprint gives that of a public key of a kind.
+func fingerprint(kind, public string) (string, error) {
+	if kind == keyX509 {
+		return certificateFingerprint(public)
+	}
+	return sshFingerprint(public)
+}
+
+// sshFingerprint gives the MD5 fingerprint of a public key in the authorized_keys format (RFC 4253, section 6.6, in base64).
 // More than one line would smuggle further keys, or options, into guests.
-func fingerprint(public string) (string, error) {
+func sshFingerprint(public string) (string, error) {
 	line := []byte(strings.TrimSpace(public))
 	key, _, options, rest, err := ssh.ParseAuthorizedKey(line)
 	if err != nil || len(options) > 0 || len(bytes.TrimSpace(rest)) > 0 || bytes.ContainsAny(line, "\n\r\x00") {
@@ -229,17 +233,14 @@ func fingerprint(public string) (string, error) {
 	return ssh.FingerprintLegacyMD5(key), nil
 }
 
-// generateKey makes an RSA key pair. It takes a good part of a second of CPU, so only one is made at a time.
-func generateKey(c *call) (public, private string, err error) {
-	select {
-	case c.keyGen <- struct{}{}:
-		defer func() { <-c.keyGen }()
-	case <-c.r.Context().Done():
-		return "", "", c.r.Context().Err()
+// generateKey makes a key pair of a kind for a user.
+func generateKey(c *call, kind string, user cluster.UserID) (public, private string, err error) {
+	if kind == keyX509 {
+		return generateCertificate(c, string(user))
 	}
-	key, err := rsa.GenerateKey(rand.Reader, keyBits)
+	key, err := generateRSA(c)
 	if err != nil {
-		return "", "", fmt.Errorf("generate key pair: %w", err)
+		return "", "", err
 	}
 	pub, err := ssh.NewPublicKey(&key.PublicKey)
 	if err != nil {

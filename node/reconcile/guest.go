@@ -3,6 +3,7 @@ package reconcile
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"github.com/kilonova/kilonova/cluster"
 	"github.com/kilonova/kilonova/virt"
@@ -163,7 +164,15 @@ func metadata(in *cluster.Instance, zone string, cards []configdrive.NIC) config
 		m.AdminPass = in.Mode.Rescue.AdminPass
 	}
 	if in.Spec.PublicKey != "" {
-		m.Keys = []configdrive.Key{{Name: in.Spec.KeyName, Type: "ssh", Data: in.Spec.PublicKey}}
+		m.Keys = []configdrive.Key{{Name: in.Spec.KeyName, Type: keyType(in.Spec.PublicKey), Data: in.Spec.PublicKey}}
 	}
 	return m
+}
+
+// keyType tells a key for SSH from a certificate, which always begins with these words (RFC 7468, section 5).
+func keyType(public string) string {
+	if strings.HasPrefix(strings.TrimSpace(public), "-----BEGIN CERTIFICATE-----") {
+		return "x509"
+	}
+	return "ssh"
 }

@@ -1,11 +1,27 @@
 package reconcile
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/kilonova/kilonova/cluster"
 	"github.com/kilonova/kilonova/virt"
+	"github.com/kilonova/kilonova/virt/configdrive"
 )
+
+// A guest is told what kind of key it is given: one for SSH goes to authorized_keys, a certificate to Windows.
+func TestMetadata_NamesTheKindOfKey(t *testing.T) {
+	for key, kind := range map[string]string{
+		"ssh-ed25519 AAAA user": "ssh", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n": "x509", "": "",
+	} {
+		in := &cluster.Instance{}
+		in.Spec.KeyName, in.Spec.PublicKey = "mine", key
+		got := metadata(in, "nova", nil).Keys
+		if kind == "" && len(got) != 0 || kind != "" && !slices.Equal(got, []configdrive.Key{{Name: "mine", Type: kind, Data: key}}) {
+			t.Errorf("%q is given as %+v, want the type %q", key, got, kind)
+		}
+	}
+}
 
 // named has every image, under its own name.
 type named struct{ Images }
