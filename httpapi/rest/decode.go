@@ -25,6 +25,9 @@ const (
 	// bodyTime is how long a client may take to send such a body.
 	bodyTime = 30 * time.Second
 
+	// heardOut is how much more than it may send is taken from a client, as net/http does: 256 KiB.
+	heardOut = 256 << 10
+
 	// MaxDepth is how deep arrays and objects of a body may nest.
 	MaxDepth = 64
 )
@@ -81,11 +84,12 @@ func readBody(r *http.Request) ([]byte, error) {
 		limit = n
 	}
 	tooLarge := cluster.Errorf(cluster.TooLarge, "Request is too large. Larger than max_request_body_size (%d).", limit)
-	if r.ContentLength > limit {
-		return nil, tooLarge
-	}
 	x := exchangeOf(r)
 	x.deadline(time.Now().Add(bodyTime))
+	if r.ContentLength > limit {
+		x.hearOut(r)
+		return nil, tooLarge
+	}
 	body, err := x.readAll(r.Context(), io.LimitReader(r.Body, limit+1))
 	if err == nil && int64(len(body)) <= limit {
 		x.deadline(time.Time{}) // else it holds for the rest of the body, too, which is read before the reply goes out
@@ -96,6 +100,7 @@ func readBody(r *http.Request) ([]byte, error) {
 	case err != nil:
 		return nil, cluster.Errorf(cluster.Invalid, "The request body could not be read.")
 	case int64(len(body)) > limit:
+		x.hearOut(r)
 		return nil, tooLarge
 	}
 	x.digest = sha256.Sum256(body)
@@ -110,6 +115,15 @@ func readBody(r *http.Request) ([]byte, error) {
 		return nil, errMalformed
 	}
 	return body, nil
+}
+
+// hearOut reads on what is too much, up to a bound, when the client says that it will close its connection. The server hears out
+// others by itself; to such a one it would close at once, and break a connection that is written to: the client would never
+// see the answer. One that waits for leave to send needs none.
+func (x *exchange) hearOut(r *http.Request) {
+	if r.Close && r.Header.Get("Expect") == "" {
+		_, _ = x.readAll(r.Context(), io.LimitReader(r.Body, heardOut)) // if it fails, nobody is left to be answered
+	}
 }
 
 // checkMediaType lets JSON through, and, as Nova does, what says nothing or text/plain.

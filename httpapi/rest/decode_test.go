@@ -1,7 +1,9 @@
 package rest
 
 import (
+	"bufio"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -183,4 +185,37 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("%q has a depth below zero", body)
 		}
 	})
+}
+
+// A client that closes its connection afterwards, as Python's urllib does, sends too much, and reads only when it has sent
+// everything. It still learns why it was refused; were it not heard out, its connection would break while it sends.
+func TestDecode_WhoClosesAfterwardsLearnsThatItWasTooMuch(t *testing.T) {
+	srv := httptest.NewServer(RequestID("compute")(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, err := Decode[envelope](r)
+		NovaErrors.Fail(w, r, err)
+	})))
+	defer srv.Close()
+	body := strings.Repeat("x", MaxBody+heardOut/2)
+	for name, head := range map[string]string{
+		"a length": fmt.Sprintf("Content-Length: %d\r\n\r\n", len(body)),
+		"chunks":   fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n", len(body)),
+	} {
+		conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, part := range []string{"POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n" + head, body[:len(body)-100], body[len(body)-100:] + "\r\n0\r\n\r\n"} {
+			if i == 2 {
+				time.Sleep(time.Second) // net/http waits half as long before it closes
+			}
+			if _, err := io.WriteString(conn, part); err != nil {
+				t.Errorf("%s: send part %d: %v", name, i, err)
+			}
+		}
+		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || answer.StatusCode != http.StatusRequestEntityTooLarge {
+			t.Errorf("%s: %+v, %v", name, answer, err)
+		}
+		_ = conn.Close()
+	}
 }
