@@ -169,7 +169,7 @@ $ openstack availability zone list --compute --long
     Zone Name, Zone Status, Zone Resource, Host Name, Service Name, Service Status
 $ openstack limits show --absolute
     Name, Value
-$ openstack quota set --instances 12 labproj
+$ openstack quota set --instances 12 --volumes 5 --ports 44 labproj
 $ openstack quota show labproj
     backup-gigabytes, backups, cores, fixed-ips, floating-ips, gigabytes, gigabytes_local, gigabytes_local-encrypted, gigabytes_local-multiattach, gigabytes_shared, gigabytes_shared-encrypted, gigabytes_shared-multiattach, groups, injected-file-size, injected-files, injected-path-size, instances, key-pairs, location, networks, per-volume-gigabytes, ports, project, project_name, properties, ram, rbac_policies, routers, secgroup-rules, secgroups, server-group-members, server-groups, snapshots, snapshots_local, snapshots_local-encrypted, snapshots_local-multiattach, snapshots_shared, snapshots_shared-encrypted, snapshots_shared-multiattach, subnet_pools, subnets, volumes, volumes_local, volumes_local-encrypted, volumes_local-multiattach, volumes_shared, volumes_shared-encrypted, volumes_shared-multiattach
 $ openstack usage list

@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"encoding/json"
 	"maps"
 	"net/http"
 
@@ -105,13 +106,42 @@ func (c *call) showQuotaClass() error {
 	return c.reply(http.StatusOK, map[string]any{"quota_class_set": set})
 }
 
+// quotaSchema is what a request for limits may hold: numbers, and for whom they are, as the stock clients repeat from the path.
+var quotaSchema = func() *schema.Schema {
+	limits := schema.Map(`^(?:[\s\S]*)$`, schema.Int(cluster.Unlimited, maxSize))
+	limits.Object.Known = map[string]*schema.Schema{"tenant_id": schema.Text(0, 255), "id": schema.Text(0, 255)}
+	return schema.Wrap("quota_set", limits)
+}()
+
+// limits are the numbers of a quota set.
+type limits map[string]flexInt
+
+// UnmarshalJSON leaves out what says for whom they are.
+func (l *limits) UnmarshalJSON(b []byte) error {
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(b, &all); err != nil {
+		return err
+	}
+	delete(all, "tenant_id")
+	delete(all, "id")
+	*l = limits{}
+	for name, raw := range all {
+		var n flexInt
+		if err := json.Unmarshal(raw, &n); err != nil {
+			return err
+		}
+		(*l)[name] = n
+	}
+	return nil
+}
+
 func (c *call) updateQuotas() error {
 	if err := c.admin("volume_extension:quotas:update"); err != nil {
 		return err
 	}
 	body, err := decode[struct {
-		Set map[string]flexInt `json:"quota_set"`
-	}](c, schema.Wrap("quota_set", schema.Map(`^(?:[\s\S]*)$`, schema.Int(cluster.Unlimited, maxSize))))
+		Set limits `json:"quota_set"`
+	}](c, quotaSchema)
 	if err != nil {
 		return err
 	}
@@ -134,7 +164,7 @@ func (c *call) updateQuotas() error {
 }
 
 // setLimits takes over what a request says. Limits of what there is none of may only stay as they are.
-func (c *call) setLimits(into map[cluster.QuotaName]int64, asked map[string]flexInt) error {
+func (c *call) setLimits(into map[cluster.QuotaName]int64, asked limits) error {
 	known := map[string]quota{}
 	for _, q := range quotas(c.view) {
 		known[q.name] = q

@@ -296,7 +296,7 @@ func TestQuotas_BoundAndAreSet(t *testing.T) {
 	s := newSite(t)
 	demo := string(s.Projs["demo"])
 	s.get(http.StatusForbidden, "demo", "PUT /os-quota-sets/"+demo, `{"quota_set": {"volumes": 1}}`)
-	s.get(http.StatusOK, "admin", "PUT /os-quota-sets/"+demo, `{"quota_set": {"volumes": 1, "gigabytes": "5"}}`)
+	s.get(http.StatusOK, "admin", "PUT /os-quota-sets/"+demo, `{"quota_set": {"tenant_id": "`+demo+`", "volumes": 1, "gigabytes": "5"}}`)
 	s.says(http.StatusRequestEntityTooLarge, "demo", "POST /volumes", `{"volume": {"size": 6}}`, "gigabytes quota")
 	s.get(http.StatusAccepted, "demo", "POST /volumes", `{"volume": {"size": 1}}`)
 	s.says(http.StatusRequestEntityTooLarge, "demo", "POST /volumes", `{"volume": {"size": 1}}`, "VolumeLimitExceeded")
@@ -308,6 +308,7 @@ func TestQuotas_BoundAndAreSet(t *testing.T) {
 	s.get(http.StatusOK, "demo", "GET /limits", "")
 	s.get(http.StatusOK, "admin", "DELETE /os-quota-sets/"+demo, "")
 	s.get(http.StatusBadRequest, "admin", "PUT /os-quota-sets/"+demo, `{"quota_set": {"nonsense": 1}}`)
+	s.get(http.StatusBadRequest, "admin", "PUT /os-quota-sets/"+demo, `{"quota_set": {"tenant_id": 5, "volumes": 1}}`)
 }
 
 // What is malformed, or what there is none of, is refused in words, whatever it is.
