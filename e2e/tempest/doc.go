@@ -3,7 +3,8 @@
 // It makes a cluster of three nodes with simulated hypervisors on loopback addresses, gives it what Tempest asks of a cloud
 // (two images, two flavors, a shared network), writes tempest.conf, runs the tests that a regular expression chooses, and
 // compares what came out with expected.txt: the failures that are known, each with its reason. The comparison goes both ways:
-// a test that fails without being in the list is a fault, and so is one of the list that passes.
+// a test that fails without being in the list is a fault, and so is one of the list that passes. Each of the workers that run tests at the
+// same time asks another node: the first leads, the others do not.
 //
 // "e2e/tempest/run REGEX" installs what is missing and runs it; without an expression all tests of the services that
 // Kilonova has are run. What Tempest may not expect at all (routers, backups of volumes) is switched off in tempest.conf, as

@@ -86,7 +86,7 @@ func run(ctx context.Context, o options) (results []result, wrong []string, err 
 		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, t.close()) }()
-	s, err := stage(ctx, t.cloudsFile(), filepath.Join(t.first().dir, "ca.pem"))
+	s, err := stage(ctx, t)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -97,6 +97,9 @@ func run(ctx context.Context, o options) (results []result, wrong []string, err 
 	fmt.Fprintln(o.out, "running Tempest: it needs half a minute to find its tests")
 	results, err = tests.run(ctx, o.regex, o.workers, progress(o.out))
 	if err != nil {
+		return results, nil, err
+	}
+	if err := tellAsked(o.out, tests, t); err != nil {
 		return results, nil, err
 	}
 	for _, line := range tally(results) {
@@ -115,4 +118,17 @@ func progress(w io.Writer) func(result) {
 			fmt.Fprintf(w, "  %d tests: %d passed, %d failed, %d skipped\n", n, count[passed], count[failed], count[skipped])
 		}
 	}
+}
+
+// tellAsked tells how many requests each node was asked.
+func tellAsked(w io.Writer, tests *suite, t *town) error {
+	var addrs []string
+	for _, p := range t.peers {
+		addrs = append(addrs, p.addr)
+	}
+	counts, err := tests.asked(addrs...)
+	for i, n := range counts {
+		fmt.Fprintf(w, "requests to %s: %d\n", t.peers[i].name, n)
+	}
+	return err
 }

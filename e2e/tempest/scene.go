@@ -5,6 +5,8 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"path/filepath"
+	"strings"
 
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack"
@@ -25,15 +27,17 @@ const (
 
 // scene is the cloud as tempest.conf describes it.
 type scene struct {
-	AuthURL, Region, CACert, Password string
-	Images, Flavors                   [2]string
-	Network                           string // a name
-	Nodes                             int
+	AuthURLs                 []string // one for each node
+	Region, CACert, Password string
+	Images, Flavors          [2]string
+	Network                  string // a name
+	Nodes                    int
 }
 
 // stage makes what Tempest expects of a cloud: two images, two flavors, and a network that every project sees.
-func stage(ctx context.Context, cloudsFile, caCert string) (*scene, error) {
-	auth, endpoint, tls, err := clouds.Parse(clouds.WithLocations(cloudsFile), clouds.WithCloudName(cloudName))
+func stage(ctx context.Context, t *town) (*scene, error) {
+	caCert := filepath.Join(t.first().dir, "ca.pem")
+	auth, endpoint, tls, err := clouds.Parse(clouds.WithLocations(t.cloudsFile()), clouds.WithCloudName(cloudName))
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +45,11 @@ func stage(ctx context.Context, cloudsFile, caCert string) (*scene, error) {
 	if err != nil {
 		return nil, fmt.Errorf("log in: %w", err)
 	}
-	s := &scene{AuthURL: auth.IdentityEndpoint, Region: endpoint.Region, CACert: caCert, Password: auth.Password, Network: networkName, Nodes: townSize}
+	var authURLs []string
+	for _, p := range t.peers {
+		authURLs = append(authURLs, strings.Replace(auth.IdentityEndpoint, t.first().addr, p.addr, 1))
+	}
+	s := &scene{AuthURLs: authURLs, Region: endpoint.Region, CACert: caCert, Password: auth.Password, Network: networkName, Nodes: townSize}
 	for _, part := range []func(context.Context, *gophercloud.ProviderClient, gophercloud.EndpointOpts) error{s.makeImages, s.makeFlavors, s.makeNetwork} {
 		if err := part(ctx, provider, endpoint); err != nil {
 			return nil, err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	_ "embed"
 	"errors"
@@ -24,8 +25,14 @@ const (
 
 // suite is Tempest, configured for one cloud.
 type suite struct {
-	dir string // its workspace
+	dir   string // its workspace
+	nodes int    // that are asked
 }
+
+// turns is Python's: it gives each worker another node's configuration.
+//
+//go:embed sitecustomize.py
+var turns []byte
 
 //go:embed tempest.conf.tmpl
 var confText string
@@ -56,14 +63,19 @@ func newSuite(ctx context.Context, dir string, s *scene) (*suite, error) {
 	if err != nil {
 		return nil, err
 	}
-	var text strings.Builder
-	if err := conf.Execute(&text, struct {
-		*scene
-		Dir string
-	}{s, dir}); err != nil {
-		return nil, err
+	for i, url := range s.AuthURLs {
+		var text strings.Builder
+		if err := conf.Execute(&text, struct {
+			*scene
+			Dir, AuthURL string
+		}{s, dir, url}); err != nil {
+			return nil, err
+		}
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("tempest-%d.conf", i)), []byte(text.String()), 0o600); err != nil {
+			return nil, err
+		}
 	}
-	if err := os.WriteFile(filepath.Join(dir, "tempest.conf"), []byte(text.String()), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "sitecustomize.py"), turns, 0o600); err != nil {
 		return nil, err
 	}
 	// A class is run by one worker: what its tests share is made once. So are all tests of networks: each class is a project
@@ -73,7 +85,7 @@ func newSuite(ctx context.Context, dir string, s *scene) (*suite, error) {
 	if err := os.WriteFile(filepath.Join(dir, ".stestr.conf"), []byte(runner), 0o600); err != nil {
 		return nil, err
 	}
-	return &suite{dir: dir}, nil
+	return &suite{dir: dir, nodes: len(s.AuthURLs)}, nil
 }
 
 // run runs the tests that a regular expression finds, and tells each result as it comes.
@@ -85,7 +97,8 @@ func (s *suite) run(ctx context.Context, regex string, workers int, each func(re
 	defer log.Close()
 	cmd := exec.CommandContext(ctx, stestr, "run", "--concurrency", strconv.Itoa(workers), regex)
 	cmd.Dir = s.dir
-	cmd.Env = append(os.Environ(), "TEMPEST_CONFIG_DIR="+s.dir, "TEMPEST_CONFIG=tempest.conf", "PYTHONWARNINGS=ignore")
+	cmd.Env = append(os.Environ(), "TEMPEST_CONFIG_DIR="+s.dir, "PYTHONPATH="+s.dir, "KILONOVA_TEMPEST_NODES="+strconv.Itoa(s.nodes),
+		"PYTHONWARNINGS=ignore")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // its workers are processes too
 	cmd.WaitDelay = 10 * time.Second
@@ -112,3 +125,15 @@ func (s *suite) run(ctx context.Context, regex string, workers int, each func(re
 
 // log is where everything goes that Tempest prints.
 func (s *suite) log() string { return filepath.Join(s.dir, "output.log") }
+
+// asked counts the requests to each address that Tempest has noted in its log.
+func (s *suite) asked(addrs ...string) (counts []int, err error) {
+	log, err := os.ReadFile(filepath.Join(s.dir, "tempest.log"))
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range addrs {
+		counts = append(counts, bytes.Count(log, []byte(" https://"+a+":")))
+	}
+	return counts, nil
+}

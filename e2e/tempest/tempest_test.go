@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 )
@@ -47,6 +49,11 @@ func TestTempest_ARepresentativePartPasses(t *testing.T) {
 	}
 	for _, w := range wrong {
 		t.Error(w)
+	}
+	for i := range townSize {
+		if line := fmt.Sprintf("requests to sim%d: ", i+1); !strings.Contains(out.String(), line) || strings.Contains(out.String(), line+"0\n") {
+			t.Errorf("nobody asked the node sim%d", i+1)
+		}
 	}
 	good := 0
 	for _, r := range results {
