@@ -53,7 +53,7 @@ func (n *node) serve() (*servers, error) {
 	rescue := newRecovery(n)
 	clusterCfg.Recoverer = rescue
 	public := httpapi.NewServer(n.apiHandler(tokens, clusterCfg, s.inside), n.apiTLS(), n.cfg.Log)
-	listener := httpapi.LimitListener(api, httpapi.MaxConnections)
+	listener := httpapi.LimitListener(httpapi.ShareListener(api, httpapi.APIShare), httpapi.MaxConnections)
 	s.start(public, func() error {
 		if n.cfg.APITLS {
 			return public.ServeTLS(listener, "", "")
@@ -70,7 +70,8 @@ func (n *node) serve() (*servers, error) {
 		Handler:           peer.JoinRouter(&admission{backend: n.state, pause: newAttempts()}, registrar{n.state.Local}, n.cfg.Log),
 		ReadHeaderTimeout: handshakeGrace, ReadTimeout: joinTimeout, MaxHeaderBytes: 16 << 10,
 	}
-	s.start(join, func() error { return join.Serve(n.wire.port.Proto(peernet.ProtoJoin)) })
+	strangers := httpapi.LimitListener(httpapi.ShareListener(n.wire.port.Proto(peernet.ProtoJoin), httpapi.JoinShare), maxStrangers)
+	s.start(join, func() error { return join.Serve(strangers) })
 	socket := &http.Server{Handler: localHandler(clusterCfg), ReadHeaderTimeout: handshakeGrace}
 	s.start(socket, func() error { return socket.Serve(local) })
 	return s, nil
@@ -86,6 +87,9 @@ func localHandler(c clusterapi.Config) http.Handler {
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	return mux
 }
+
+// maxStrangers is how many machines that are no members may be connected to the peer port at a time, to join.
+const maxStrangers = 512
 
 // handshakeGrace bounds how long a request's header may take on the ports that only peers and root reach.
 const handshakeGrace = 10 * time.Second
