@@ -18,7 +18,6 @@ import (
 
 	"github.com/kilonova/kilonova/cluster"
 	"github.com/kilonova/kilonova/virt"
-	"github.com/kilonova/kilonova/virt/disk"
 )
 
 // How long the program that writes a replica may take to come up, and how often that is looked at.
@@ -85,7 +84,14 @@ func (d *Driver) serveReplica(ctx context.Context, id cluster.InstanceID, epoch 
 	if there, err := exists(path); err != nil || !there {
 		return nil, errors.Join(err, virt.ErrNotFound)
 	}
-	return serveNBD(ctx, "--format=qcow2", "--cache=writethrough", "--discard=unmap", "--", path)
+	j, err := d.jail(ctx)
+	if err == nil {
+		j, err = j.forFile(ctx, path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return serveNBD(ctx, j, "--format=qcow2", "--cache=writethrough", "--discard=unmap", "--", path)
 }
 
 // nothing is a disk that forgets what is written to it, larger than any.
@@ -93,7 +99,11 @@ var nothing = fmt.Sprintf("driver=null-co,read-zeroes=on,size=%d", int64(1)<<60)
 
 // Discard takes what a mirror sends, and keeps nothing.
 func (d *Driver) Discard(ctx context.Context) (net.Conn, error) {
-	conn, err := serveNBD(ctx, "--image-opts", "--", nothing)
+	var conn net.Conn
+	j, err := d.jail(ctx)
+	if err == nil {
+		conn, err = serveNBD(ctx, j, "--image-opts", "--", nothing)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("discard what a mirror sends: %w", err)
 	}
@@ -101,21 +111,22 @@ func (d *Driver) Discard(ctx context.Context) (net.Conn, error) {
 }
 
 // serveNBD connects to QEMU's own server, which ends with the connection.
-func serveNBD(ctx context.Context, args ...string) (net.Conn, error) {
-	program, err := exec.LookPath("qemu-nbd")
-	if err != nil {
-		return nil, fmt.Errorf("qemu-nbd: %w: install the Debian package qemu-utils", disk.ErrNoTool)
-	}
+func serveNBD(ctx context.Context, j jail, args ...string) (net.Conn, error) {
 	dir, err := os.MkdirTemp("", "kilonova-nbd-") // a short name: a socket's path has little room
 	if err != nil {
 		return nil, err
 	}
 	s := &served{dir: dir, done: make(chan struct{})}
 	socket := filepath.Join(dir, "s")
-	s.cmd = exec.Command(program, append([]string{"--socket=" + socket, "--export-name=" + mirrorExport, "--shared=1"}, args...)...)
-	s.cmd.Stderr = &s.complaint
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := s.cmd.Start(); err != nil {
+	s.cmd, err = j.command("qemu-nbd", append([]string{"--socket=" + socket, "--export-name=" + mirrorExport, "--shared=1"}, args...)...)
+	if err == nil {
+		err = j.give(dir)
+	}
+	if err == nil {
+		s.cmd.Stderr = &s.complaint
+		err = s.cmd.Start()
+	}
+	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	go func() { defer close(s.done); s.ended = s.cmd.Wait() }()
