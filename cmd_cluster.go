@@ -80,13 +80,13 @@ func newCheckCommand() *cobra.Command {
 			return err
 		}
 		hurt := false
-		err := table(cmd.OutOrStdout(), "WITHOUT\tSTARTED ELSEWHERE\tWITHOUT ROOM\tTIED TO IT\tWAITING\tQUORUM", func(w io.Writer) {
+		err := table(cmd.OutOrStdout(), "WITHOUT\tSTARTED ELSEWHERE\tWITHOUT ROOM\tTIED TO IT\tWAITING\tCOPIES\tQUORUM", func(w io.Writer) {
 			for _, f := range res.Nodes {
 				quorum := "kept"
 				if !f.Quorum {
 					quorum = "LOST"
 				}
-				fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%s\n", f.Node, f.Restarted, len(f.Homeless), len(f.Tied), f.Waiting, quorum)
+				fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%s\n", f.Node, f.Restarted, len(f.Homeless), len(f.Tied), f.Waiting, f.Replicas, quorum)
 				hurt = hurt || !f.Quorum || len(f.Homeless)+len(f.Tied) > 0
 			}
 		})
@@ -97,6 +97,9 @@ func newCheckCommand() *cobra.Command {
 			for _, why := range f.Tied {
 				fmt.Fprintf(cmd.OutOrStdout(), "%s: asks to be started elsewhere and cannot: %s\n", f.Node, why)
 			}
+		}
+		if c := res.Replicas; c.Asked > 0 {
+			fmt.Fprintf(cmd.OutOrStdout(), "Of %d servers that ask for a copy of their disk, %d have a current one.\n", c.Asked, c.Current)
 		}
 		if n := res.Reserve.Nodes; n > 0 {
 			said := "is there"
@@ -111,8 +114,8 @@ func newCheckCommand() *cobra.Command {
 		return err
 	})
 	cmd.Long = `Says of each node what would happen if it died now: how many of its instances would be started elsewhere, for how many there is no
-room, which ask for it and cannot because something of theirs is on that node alone, how many wait for the node, and whether the others
-could still agree. The exit status is 1 when a loss would hurt.`
+room, which ask for it and cannot because something of theirs is on that node alone, how many wait for the node, of how many other
+nodes' servers it keeps the current copy of the disk (another is made then), and whether the others could still agree. The exit status is 1 when a loss would hurt.`
 	return cmd
 }
 

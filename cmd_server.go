@@ -57,7 +57,8 @@ func (w *waitFlags) add(cmd *cobra.Command) {
 // serverRow is a server with the name of its image.
 type serverRow struct {
 	servers.Server
-	image string
+	image   string
+	replica string // where the copy of its disk is, and what it is good for
 }
 
 func serverColumns(all bool) []column[serverRow] {
@@ -83,6 +84,7 @@ func serverDetails() []column[serverRow] {
 		{"Fault details", func(s serverRow) any { return s.Fault.Details }},
 		{"Zone", func(s serverRow) any { return s.AvailabilityZone }},
 		{"Key", func(s serverRow) any { return s.KeyName }},
+		{"Replica", func(s serverRow) any { return s.replica }},
 		{"Properties", func(s serverRow) any { return s.Metadata }},
 		{"Created", func(s serverRow) any { return s.Created }},
 		{"Updated", func(s serverRow) any { return s.Updated }},
@@ -207,6 +209,9 @@ func newServerShowCommand(f *cloudFlags) *cobra.Command {
 func (c *cloud) showServer(ctx context.Context, s servers.Server) error {
 	rows, err := c.rows(ctx, s)
 	if err != nil {
+		return err
+	}
+	if rows[0].replica, err = c.replicaOf(ctx, s); err != nil {
 		return err
 	}
 	return printOne(c.out, serverDetails(), rows[0])

@@ -37,5 +37,11 @@ func TestReplica_IsShownWithItsState(t *testing.T) {
 	if n.Node.Mirrors != 1 {
 		t.Errorf("its node says %+v", n)
 	}
+	a.fates = map[cluster.InstanceID]cluster.NodeID{}
+	var check clusterapi.Check
+	a.want(http.StatusOK, "GET", "/check", "", &check)
+	if r := check.Replicas; r.Asked != 1 || r.Current != 1 || check.Nodes[0].Replicas != 1 || check.Nodes[1].Replicas != 0 {
+		t.Errorf("the check counts %+v", check)
+	}
 	a.refused(http.StatusNotFound, "itemNotFound", "Instance nope could not be found.", "GET", "/instances/nope/replica", "")
 }

@@ -109,6 +109,7 @@ type Forecast struct {
 	Homeless  []string `json:"homeless"`  // should be, and no node has room for them
 	Tied      []string `json:"tied"`      // ask for it and cannot, each with the reason
 	Waiting   int      `json:"waiting"`   // do not ask for it, and wait for their node
+	Replicas  int      `json:"replicas"`  // current ones of other nodes' instances, which it keeps: others are made elsewhere
 	Quorum    bool     `json:"quorum"`    // the others can still agree
 }
 
@@ -119,6 +120,10 @@ type Check struct {
 		Nodes int  `json:"nodes"` // for whose loss room is kept; 0: for none
 		Kept  bool `json:"kept"`  // it is there
 	} `json:"reserve"`
+	Replicas struct {
+		Asked   int `json:"asked"`   // instances that ask for one
+		Current int `json:"current"` // and have one that they can be started from
+	} `json:"replicas"`
 }
 
 // maxNamed bounds how many instances a forecast names of each sort.
@@ -139,18 +144,28 @@ func (s *server) check(r *http.Request) (any, error) {
 			}
 		}
 	}
-	out := []Forecast{}
+	res := Check{Nodes: []Forecast{}}
+	kept := map[cluster.NodeID]int{}
+	for in := range view.Instances() {
+		if in.AsksReplica() {
+			res.Replicas.Asked++
+		}
+		if c := in.CurrentReplica(); c != nil {
+			res.Replicas.Current++
+			kept[c.Node]++
+		}
+	}
 	for n := range view.Nodes() {
 		f := s.forecast(view, n)
+		f.Replicas = kept[n.ID]
 		left := up
 		if m := members[n.ID]; m.Voter && m.Up {
 			left--
 		}
 		f.Quorum = left > voters/2
-		out = append(out, f)
+		res.Nodes = append(res.Nodes, f)
 	}
-	slices.SortFunc(out, func(a, b Forecast) int { return strings.Compare(a.Node, b.Node) })
-	res := Check{Nodes: out}
+	slices.SortFunc(res.Nodes, func(a, b Forecast) int { return strings.Compare(a.Node, b.Node) })
 	res.Reserve.Nodes, res.Reserve.Kept = s.Placer.Reserve()
 	return res, nil
 }
