@@ -9,9 +9,45 @@ import (
 	"github.com/kilonova/kilonova/e2e/cloud"
 )
 
-// Everything that is done to servers is done to one whose disk has a copy on another node. What goes by the copy makes it stale before it
-// begins, and afterwards there is a current one again, of the disk as it is then: in the end the guest goes on from it.
+// whileCopied is a part of what is done to a guest with a copy.
+type whileCopied struct {
+	story string
+	play  func(*life)
+}
+
+// What is done to a guest where it is, is done to one whose disk has a copy on another node. What goes by the copy makes it stale before it begins,
+// and afterwards there is a current one again.
 func TestOperations_Replicated(t *testing.T) {
+	tellCopied(t, []whileCopied{
+		{"it is stopped and started", (*life).stopAndStart},
+		{"it is rebooted softly and hard", (*life).reboot},
+		{"it is paused and goes on", (*life).pause},
+		{"it is suspended and goes on", (*life).sleepAndWake},
+		{"it is saved while it runs", (*life).snapshot},
+		{"it is rescued", (*life).rescue},
+	})
+}
+
+// A guest whose disk has a copy is moved in every way, and put away and brought back. Each time it has a current copy of the disk that it then has.
+func TestOperations_ReplicatedMoves(t *testing.T) {
+	tellCopied(t, []whileCopied{
+		{"it is migrated live to where its copy is", (*life).fliesToItsCopy},
+		{"it is migrated live to where its copy is not", (*life).fliesElsewhere},
+		{"it is migrated cold, and goes back", (*life).goesAndReturns},
+		{"it grows", (*life).growsInPlace},
+		{"it is shelved and brought back", (*life).shelve},
+	})
+}
+
+// A guest whose disk has a copy gets a new disk. It has a copy of that, too, and goes on from it when its node dies.
+func TestOperations_ReplicatedAnew(t *testing.T) {
+	tellCopied(t, []whileCopied{
+		{"it is rebuilt", (*life).rebuild},
+		{"its node loses power", (*life).losesItsNode},
+	})
+}
+
+func tellCopied(t *testing.T, parts []whileCopied) {
 	if !wholeProgramme() {
 		t.Skip("told by make test-operations; TestReplica migrates such a guest live in every run")
 	}
@@ -20,24 +56,7 @@ func TestOperations_Replicated(t *testing.T) {
 	s.furnishOps(small)
 	s.kilonova(s.Nodes[0], "cluster", "settings", "--lease-stop", "8s", "--lease-kill", "3s", "--lease-dead", copiedDead.String())
 	l := s.begin("copied", s.Nodes[0], "--property", "kilonova:ha=true", "--property", "kilonova:replicas=2")
-	for _, part := range []struct {
-		story string
-		play  func(*life)
-	}{
-		{"it is stopped and started", (*life).stopAndStart},
-		{"it is rebooted softly and hard", (*life).reboot},
-		{"it is paused and goes on", (*life).pause},
-		{"it is suspended and goes on", (*life).sleepAndWake},
-		{"it is saved while it runs", (*life).snapshot},
-		{"it is rescued", (*life).rescue},
-		{"it is migrated live to where its copy is", (*life).fliesToItsCopy},
-		{"it is migrated live to where its copy is not", (*life).fliesElsewhere},
-		{"it is migrated cold, and goes back", (*life).goesAndReturns},
-		{"it grows", (*life).growsInPlace},
-		{"it is shelved and brought back", (*life).shelve},
-		{"it is rebuilt", (*life).rebuild},
-		{"its node loses power", (*life).losesItsNode},
-	} {
+	for _, part := range parts {
 		s.run(part.story, func(s *stage) {
 			on := l.on(s)
 			on.mirrored("")

@@ -20,9 +20,11 @@ type Server struct {
 		Message string
 		Details string
 	}
-	Flavor  struct{ VCPUs, RAM, Disk int }
-	Image   any `json:"image"` // "" for one that boots from a volume
-	Volumes []struct {
+	Flavor   struct{ VCPUs, RAM, Disk int }
+	Image    any `json:"image"` // "" for one that boots from a volume
+	Metadata map[string]string
+	Copy     *Copy `json:"-"` // of its disk on another host; nil: none
+	Volumes  []struct {
 		ID string
 	} `json:"os-extended-volumes:volumes_attached"`
 }
@@ -128,6 +130,9 @@ func (a *Account) Faults() []string {
 	for _, host := range slices.Sorted(maps.Keys(a.Hosts)) {
 		for _, id := range slices.Sorted(maps.Keys(a.Hosts[host])) {
 			s, h := known[id], a.Hosts[host][id]
+			if s != nil && s.keepsCopy(host, h) {
+				continue
+			}
 			if s == nil || s.Host != host || s.Status == Offloaded {
 				add("%s holds %s, which is not there: defined %t, power %d, disks %d", host, id, h.Defined, h.Power, len(h.Storage.Files))
 			}
@@ -171,7 +176,7 @@ func (a *Account) compare(s *Server) string {
 		return "its domain lacks a root disk or has one too many"
 	}
 	for _, f := range h.Storage.Files {
-		if f.Epoch != h.Storage.Epoch {
+		if f.Epoch != h.Storage.Epoch && (s.Copy == nil || s.Copy.Node != s.Host) { // it came to where its copy was, which is not placed anew yet
 			return fmt.Sprintf("disks of epoch %d are left beside those of %d", f.Epoch, h.Storage.Epoch)
 		}
 	}
@@ -187,7 +192,7 @@ func (a *Account) compare(s *Server) string {
 	if !slices.Equal(has, due) {
 		return fmt.Sprintf("it has the volumes %v and should have %v", has, due)
 	}
-	return ""
+	return a.compareCopy(s, h)
 }
 
 // volumeFaults looks whether volumes and servers agree on who has what, and for files of volumes that are gone.
@@ -229,6 +234,9 @@ func (a *Account) nodeFaults() []string {
 	for i := range a.Servers {
 		if s := &a.Servers[i]; s.Status != Offloaded && !s.OfVolume() {
 			disk += s.Flavor.Disk
+		}
+		if c := a.Servers[i].Copy; c != nil {
+			disk += c.DiskGiB
 		}
 	}
 	for _, v := range a.Volumes {

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kilonova/kilonova/cluster"
 	"github.com/kilonova/kilonova/virt"
 )
 
@@ -33,7 +34,21 @@ func sound() *Account {
 	}
 }
 
+// copied gives the first server a copy on the second host.
+func (a *Account) copied() *Copy {
+	a.Servers[0].Metadata = map[string]string{"kilonova:replicas": "2"}
+	a.Servers[0].Copy = &Copy{Node: "b", State: cluster.ReplicaCurrent, DiskGiB: 1}
+	a.Hosts["b"]["i1"] = (&Held{}).withRoot(9, a.Hosts["a"]["i1"].Root().Notes.Boots)
+	a.Machines[1].Used.DiskGiB++
+	return a.Servers[0].Copy
+}
+
 func TestAccount_NothingIsFoundWhereAllIsWell(t *testing.T) {
+	with := sound()
+	with.copied()
+	if faults := with.Faults(); len(faults) > 0 {
+		t.Error(faults)
+	}
 	if faults := sound().Faults(); len(faults) > 0 {
 		t.Error(faults)
 	}
@@ -68,12 +83,19 @@ func TestAccount_FindsWhatEachPlantedBugLeaves(t *testing.T) {
 		"a volume is attached to a server that is gone": {func(a *Account) {
 			a.Servers, a.Hosts["b"], a.Machines[1].Used = a.Servers[:1], nil, Room{DiskGiB: 1}
 		}, "attached to i2, which does not know"},
-		"the file of a deleted volume stays": {func(a *Account) { a.Left["a"] = []string{"volumes/w"} }, "volumes/w left"},
-		"a capture leaves its file":          {func(a *Account) { a.Left["a"] = []string{"captures/x.qcow2"} }, "captures/x.qcow2 left"},
-		"a task never ends":                  {func(a *Account) { task := "migrating"; a.Servers[0].Task = &task }, "the task is migrating"},
-		"a migration never ends":             {func(a *Account) { a.Migrations[0].Status = "running" }, "is running"},
-		"an image is never complete":         {func(a *Account) { a.Images[0].Status = "saving" }, "is saving"},
-		"a node finds what is not its own":   {func(a *Account) { a.Machines[0].Quarantine = []string{"x"} }, "a leaves alone"},
+		"the file of a deleted volume stays":     {func(a *Account) { a.Left["a"] = []string{"volumes/w"} }, "volumes/w left"},
+		"a capture leaves its file":              {func(a *Account) { a.Left["a"] = []string{"captures/x.qcow2"} }, "captures/x.qcow2 left"},
+		"a task never ends":                      {func(a *Account) { task := "migrating"; a.Servers[0].Task = &task }, "the task is migrating"},
+		"a migration never ends":                 {func(a *Account) { a.Migrations[0].Status = "running" }, "is running"},
+		"an image is never complete":             {func(a *Account) { a.Images[0].Status = "saving" }, "is saving"},
+		"a server that asks for a copy has none": {func(a *Account) { a.Servers[0].Metadata = map[string]string{"kilonova:replicas": "2"} }, "it has no copy"},
+		"a copy is never filled":                 {func(a *Account) { a.copied().State = cluster.ReplicaBuilding }, "its copy on b is building"},
+		"a copy that counts is not there":        {func(a *Account) { a.copied(); delete(a.Hosts["b"], "i1") }, "not on b"},
+		"a copy that counts lacks something":     {func(a *Account) { a.copied(); a.Hosts["b"]["i1"].Storage.Files[0].Notes.Boots = 0 }, "copy 0 times"},
+		"an old copy is left":                    {func(a *Account) { a.copied(); a.Hosts["b"]["i1"].withRoot(2, 1) }, "b holds i1"},
+		"a copy has a domain":                    {func(a *Account) { a.copied(); a.Hosts["b"]["i1"].Defined = true }, "b holds i1"},
+		"the room of a copy is forgotten":        {func(a *Account) { a.copied(); a.Machines[1].Used.DiskGiB-- }, "what there is has"},
+		"a node finds what is not its own":       {func(a *Account) { a.Machines[0].Quarantine = []string{"x"} }, "a leaves alone"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := sound()

@@ -34,6 +34,9 @@ func Ask(ctx context.Context, get func(ctx context.Context, path string, into an
 			servers.Servers = append(servers.Servers, s)
 		}
 	}
+	if err := askCopies(ctx, get, servers.Servers); err != nil {
+		return nil, err
+	}
 	return &Account{Servers: servers.Servers, Machines: nodes.Nodes, Migrations: migrations.Migrations, Images: images.Images,
 		Volumes: volumes.Volumes, Snapshots: snapshots.Snapshots, Left: map[string][]string{}}, nil
 }

@@ -9,7 +9,6 @@ import (
 // subject is a server that clients know of.
 type subject struct {
 	key, id string
-	guarded bool  // it is to be started elsewhere when its node dies
 	volume  thing // one that was attached; zero: none
 }
 

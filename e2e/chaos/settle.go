@@ -48,7 +48,22 @@ func (t *town) unsound(ctx context.Context) []string {
 	if !t.sim {
 		return unsettled(a)
 	}
-	return a.Faults()
+	return append(a.Faults(), t.forgetful(a)...)
+}
+
+// forgetful lists the servers with a copy whose disk knows of fewer boots than there were: they were started from a copy that lacked something. Each
+// boot is on the disk before anybody is told of it.
+func (t *town) forgetful(a *audit.Account) []string {
+	var all []string
+	for _, s := range a.Servers {
+		if !s.Replicated() || s.Status != "ACTIVE" {
+			continue
+		}
+		if root := a.Hosts[s.Host][s.ID].Root(); root != nil && root.Notes.Boots < t.chronicle.Booted(s.ID) {
+			all = append(all, fmt.Sprintf("the disk of server %s was booted %d times, and knows of %d", s.ID, t.chronicle.Booted(s.ID), root.Notes.Boots))
+		}
+	}
+	return all
 }
 
 // forgive takes out of an account what rests in error: servers that have no place, their volumes, and volumes that went with a host.

@@ -19,7 +19,7 @@ func (t *town) lastSlot(ctx context.Context) []string {
 		return nil
 	}
 	order := func(name string) cloud.Request {
-		r := t.order(name, false)
+		r := t.order(name, unguarded)
 		r.Body.(map[string]any)["server"].(map[string]any)["flavorRef"] = t.stage.wide
 		return r
 	}

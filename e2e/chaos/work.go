@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kilonova/kilonova/cluster"
 	"github.com/kilonova/kilonova/e2e/audit"
 	"github.com/kilonova/kilonova/e2e/cloud"
 )
@@ -48,12 +49,25 @@ func (c *client) work(ctx, all context.Context) {
 	}
 }
 
-// order is the request for a server. Of a guarded one the disk is in the shared directory.
-func (t *town) order(name string, guarded bool) cloud.Request {
+// ward is how a server outlives its node.
+type ward int
+
+const (
+	unguarded  ward = iota // it waits for its node
+	shared                 // its disk is in the shared directory
+	replicated             // its disk has a copy on another node
+	wards
+)
+
+// order is the request for a server.
+func (t *town) order(name string, how ward) cloud.Request {
 	one := map[string]any{"name": name, "imageRef": t.stage.image, "flavorRef": t.stage.flavor, "networks": []any{map[string]string{"uuid": t.stage.network}},
 		"metadata": map[string]string{labelKey: ""}}
-	if guarded {
-		one["imageRef"], one["metadata"] = "", map[string]string{labelKey: "", "kilonova:ha": "true"}
+	switch how {
+	case replicated:
+		one["metadata"] = map[string]string{labelKey: "", cluster.KeyHA: "true", cluster.KeyReplicas: "2"}
+	case shared:
+		one["imageRef"], one["metadata"] = "", map[string]string{labelKey: "", cluster.KeyHA: "true"}
 		one["block_device_mapping_v2"] = []any{map[string]any{"source_type": "image", "destination_type": "volume", "uuid": t.stage.image, "boot_index": 0,
 			"delete_on_termination": true, "volume_size": 1, "volume_type": audit.SharedType}}
 	}
@@ -64,13 +78,13 @@ func (c *client) create(ctx context.Context) {
 	if c.crowd.size() >= mostServers {
 		return
 	}
-	guarded := c.dice.IntN(2) == 0
+	how := ward(c.dice.IntN(int(wards)))
 	key := c.name("s")
 	d := c.deed(kindCreate, key, "")
 	d.Value = key
-	d, a := c.try(ctx, d, c.order(key, guarded))
+	d, a := c.try(ctx, d, c.order(key, how))
 	d.IDs = madeIDs(a)
-	c.made(d, guarded)
+	c.made(d)
 }
 
 // createEverywhere sends the same request to all nodes at once.
@@ -81,14 +95,14 @@ func (c *client) createEverywhere(ctx context.Context) {
 	key := c.name("s")
 	d := c.deed(kindCreate, key, "")
 	d.Value = key
-	c.made(c.everywhere(ctx, d, c.order(key, false)), false)
+	c.made(c.everywhere(ctx, d, c.order(key, unguarded)))
 }
 
 // made notes a create, and lets others know of the server.
-func (c *client) made(d Deed, guarded bool) {
+func (c *client) made(d Deed) {
 	if len(d.IDs) > 0 {
 		d.ID = d.IDs[0]
-		c.crowd.add(&subject{key: d.Key, id: d.ID, guarded: guarded})
+		c.crowd.add(&subject{key: d.Key, id: d.ID})
 	}
 	c.history.add(d)
 }
