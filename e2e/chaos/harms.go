@@ -30,7 +30,7 @@ func init() { // a variable that names functions which read it would be a loop
 		{"lose packets", onVictim(lossy)}, {"slow wire", onVictim(slowWire)}, {"small packets only", onVictim(narrow)}, {"delay and reorder", onVictim(roughened)},
 		{"stall the disk", onVictim(stalled)}, {"fill the disk", onVictim(filled)}, {"fail to sync", onVictim(unsynced)},
 		{"turn the wall clock", onVictim(turned)},
-		{"wipe", onVictim(wiped)}, {"clone", onVictim(cloned)},
+		{"wipe", onVictim(wiped)}, {"clone", onVictim(cloned)}, {"damage the log", onVictim(damaged)},
 		{starving, onVictim(starved)}, {"end guests by hand", onVictim(meddled)},
 	}
 }

@@ -68,17 +68,23 @@ func (t *town) forgetful(a *audit.Account) []string {
 
 // forgive takes out of an account what rests in error: servers that have no place, their volumes, and volumes that went with a host.
 func (t *town) forgive(a *audit.Account) {
-	homeless := map[string]bool{}
+	homeless := map[string]bool{} // servers and what they have
 	a.Servers = slices.DeleteFunc(a.Servers, func(s audit.Server) bool {
-		homeless[s.ID] = neverMade(a, s)
-		return homeless[s.ID]
+		if !neverMade(a, s) {
+			return false
+		}
+		homeless[s.ID] = true
+		for _, v := range s.Volumes {
+			homeless[v.ID] = true // also one that it never got: then the volume does not say who was to have it
+		}
+		return true
 	})
 	if !t.wiped.Load() {
 		return
 	}
 	for i := range a.Volumes {
 		v := &a.Volumes[i]
-		rests := v.Status == "error" && v.Host == ""
+		rests := homeless[v.ID] || v.Status == "error" && v.Host == ""
 		for _, at := range v.Attachments {
 			rests = rests || homeless[at.Server]
 		}

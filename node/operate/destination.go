@@ -239,11 +239,14 @@ func (d *Destination) receive(ctx context.Context, m peer.Move, source cluster.N
 	return json.Marshal(l)
 }
 
-// arriving is the instance as it will be when it is here.
+// arriving is the instance as it will be when it is here. Its guest comes with the devices that it has at its source, which may lag behind what was
+// committed: a volume that was attached a moment before is not plugged in there any more. So it counts as being of an older generation, and
+// is brought up to date here.
 func arriving(in *cluster.Instance) *cluster.Instance {
 	next := in.Clone()
 	m := next.Op.Move
 	next.Node, next.Epoch, next.Epochs.Disk, next.Spec.Flavor = m.To, m.Epoch, 0, m.Flavor
+	next.Generation = max(next.Generation, 1) - 1
 	return next
 }
 
