@@ -12,7 +12,7 @@ import (
 
 const (
 	// pilotInterval is how often a leader looks at the health of the members and at who should vote.
-	pilotInterval = time.Second
+	pilotInterval = 2 * time.Second
 
 	// stableAfter is how long a new member must be healthy before it may vote.
 	stableAfter = 2 * time.Second

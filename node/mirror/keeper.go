@@ -18,6 +18,7 @@ import (
 // How often a mirror is looked at, and how long its hypervisor may take to answer.
 const (
 	lookEvery   = 500 * time.Millisecond
+	idleEvery   = 10 * time.Second // while there is none; a change of the state is seen at once
 	callTimeout = 20 * time.Second
 )
 
@@ -83,8 +84,11 @@ func (k *Keeper) Run(ctx context.Context) {
 	defer all.Wait()
 	for ctx.Err() == nil {
 		view, changed := k.Cluster.Latest()
-		k.pass(ctx, view, &all)
-		timer := time.NewTimer(lookEvery)
+		again := lookEvery
+		if !k.pass(ctx, view, &all) {
+			again = idleEvery
+		}
+		timer := time.NewTimer(again)
 		select {
 		case <-changed:
 		case <-timer.C:
@@ -94,8 +98,8 @@ func (k *Keeper) Run(ctx context.Context) {
 	}
 }
 
-// pass begins what is to be done and is not, and ends what is not to be done any more.
-func (k *Keeper) pass(ctx context.Context, view *cluster.View, all *sync.WaitGroup) {
+// pass begins what is to be done and is not, and ends what is not to be done any more. It tells whether there is anything to look after.
+func (k *Keeper) pass(ctx context.Context, view *cluster.View, all *sync.WaitGroup) bool {
 	wanted := map[cluster.InstanceID]*cluster.Instance{}
 	for in := range view.InstancesOn(k.Node) {
 		if k.concerns(in) {
@@ -132,6 +136,7 @@ func (k *Keeper) pass(ctx context.Context, view *cluster.View, all *sync.WaitGro
 			}
 		})
 	}
+	return len(wanted)+len(k.under) > 0
 }
 
 // concerns tells whether there is something to be done about an instance. One that is given up is not touched: its guest, if it still runs, waits.
