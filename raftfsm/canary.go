@@ -23,16 +23,25 @@ const (
 // canary writes a small file over and over while this node leads. A disk that hangs stops raft's main loop but
 // not its heartbeats, so followers would stay with a leader that can commit nothing. When a write does not end,
 // the canary silences the leader: it steps down for lack of a majority, or, if it cannot even do that, another is
-// elected over its head. Asking raft for a transfer would need the main loop that hangs.
+// elected over its head. Asking raft for a transfer would need the main loop that hangs. While the log is written the
+// canary is spared: what is committed meanwhile would only wait for the disk twice.
 type canary struct {
 	r    *Raft
 	path string
+	born time.Time
+	log  atomic.Int64 // nanoseconds from born to the end of the log's last write
 	took atomic.Int64 // nanoseconds of the last write
 }
 
 func newCanary(r *Raft) *canary {
-	return &canary{r: r, path: filepath.Join(r.cfg.Dir, canaryFile)}
+	return &canary{r: r, path: filepath.Join(r.cfg.Dir, canaryFile), born: time.Now()}
 }
+
+// spare says that the log has just been written.
+func (c *canary) spare() { c.log.Store(int64(time.Since(c.born))) }
+
+// needed tells whether it is not known that the disk works.
+func (c *canary) needed() bool { return time.Since(c.born)-time.Duration(c.log.Load()) >= canaryEvery }
 
 func (c *canary) run() {
 	tick := time.NewTicker(canaryEvery)
@@ -45,7 +54,7 @@ func (c *canary) run() {
 	for {
 		select {
 		case <-tick.C:
-			if !began.IsZero() || !c.r.IsLeader() {
+			if !began.IsZero() || !c.needed() || !c.r.IsLeader() {
 				continue
 			}
 			began = time.Now()

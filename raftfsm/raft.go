@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -106,7 +107,7 @@ func Open(cfg Config) (*Raft, error) {
 
 // start opens the disk and the network and starts raft on them.
 func (r *Raft) start() (err error) {
-	r.disk, err = openDisk(r.cfg, r.fault, r.metrics.wrote)
+	r.disk, err = openDisk(r.cfg, r.fault, r.wrote)
 	if err != nil {
 		return errors.Join(err, r.cfg.Stream.Close())
 	}
@@ -143,6 +144,12 @@ func (r *Raft) standAlone() {
 		}
 	}
 	r.lookNow()
+}
+
+// wrote hears of each write of the log.
+func (r *Raft) wrote(took time.Duration) {
+	r.metrics.wrote(took)
+	r.canary.spare()
 }
 
 func (r *Raft) fatal(err error) {
