@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -107,6 +108,10 @@ func newCheckCommand() *cobra.Command {
 				said, hurt = "is NOT there: nothing new is placed", true
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "The room that is kept for the loss of any %d (--reserve-nodes) %s.\n", n, said)
+			fmt.Fprintln(cmd.OutOrStdout(), "It counts vCPUs, memory and disk alone: not zones, traits or server groups, nor where replicas of disks are.")
+		}
+		if err := errors.Join(l.tellTroubles(cmd.Context(), cmd.OutOrStdout()), l.tellRotations(cmd.Context(), cmd.OutOrStdout())); err != nil {
+			return err
 		}
 		if err == nil && hurt {
 			err = errWouldSuffer
@@ -117,6 +122,20 @@ func newCheckCommand() *cobra.Command {
 room, which ask for it and cannot because something of theirs is on that node alone, how many wait for the node, of how many other
 nodes' servers it keeps the current copy of the disk (another is made then), and whether the others could still agree. The exit status is 1 when a loss would hurt.`
 	return cmd
+}
+
+// tellTroubles says what nodes say is wrong with them; nothing when all is well.
+func (l *local) tellTroubles(ctx context.Context, to io.Writer) error {
+	var res struct{ Nodes []clusterapi.Node }
+	if err := l.call(ctx, http.MethodGet, "/nodes", nil, &res); err != nil {
+		return err
+	}
+	for _, n := range res.Nodes {
+		if n.Why != "" {
+			fmt.Fprintf(to, "%s is %s: %s\n", n.Name, n.Status, n.Why)
+		}
+	}
+	return nil
 }
 
 func newConfirmDeadCommand() *cobra.Command {

@@ -119,6 +119,20 @@ func (l *local) keys(ctx context.Context, which cluster.Keyset) (clusterapi.Rota
 	return clusterapi.Rotation{}, fmt.Errorf("this node knows no %s key", which)
 }
 
+// tellRotations says which keys are being replaced, and for whom that waits; nothing when none are.
+func (l *local) tellRotations(ctx context.Context, to io.Writer) error {
+	var res struct{ Keys []clusterapi.Rotation }
+	if err := l.look(ctx, io.Discard, "/keys", &res); err != nil {
+		return err
+	}
+	for _, r := range res.Keys {
+		if r.Step != "" && r.Step != cluster.KeysDone {
+			fmt.Fprintf(to, "The %s key is being replaced: %s.\n", r.Keys, rotationLine(r))
+		}
+	}
+	return nil
+}
+
 // rotationLine tells in a line how far a rotation is.
 func rotationLine(r clusterapi.Rotation) string {
 	switch r.Step {

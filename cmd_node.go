@@ -130,7 +130,10 @@ func newRunCommand() *cobra.Command {
 		Long: `Runs an enrolled node in the foreground until it is interrupted. Virtual machines go on running when it stops, and
 are found again when it starts. A flag goes before an environment variable (--bridge is KILONOVA_BRIDGE), a variable
 before the configuration file, and that before what was given to "node init" or "node join" and is remembered in
-settings.yaml in the data directory.`,
+settings.yaml in the data directory.
+
+A machine that has another address now says both once: --bind NEW --moved-from OLD. Its virtual machines are not touched. A copy of a data directory is no move:
+two nodes with one identity would agree to things that contradict each other.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := s.config(cmd)
@@ -141,6 +144,7 @@ settings.yaml in the data directory.`,
 		},
 	}
 	s.addFlags(cmd)
+	cmd.Flags().StringVar(&s.cfg.MovedFrom, "moved-from", "", "address that this machine had until now, when --bind is another one")
 	return cmd
 }
 

@@ -40,6 +40,9 @@ func newNodeListCommand() *cobra.Command {
 		if err := l.look(cmd.Context(), cmd.ErrOrStderr(), "/nodes", &res); err != nil {
 			return err
 		}
+		if err := l.tellRotations(cmd.Context(), cmd.ErrOrStderr()); err != nil {
+			return err
+		}
 		return table(cmd.OutOrStdout(), "NAME\tADDRESS\tZONE\tROLE\tSTATE\tRAFT\tSTATUS\tINSTANCES\tVCPU\tMEMORY MiB\tDISK GiB", func(w io.Writer) {
 			for _, n := range res.Nodes {
 				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d/%d\t%d/%d\t%d/%d\n", n.Name, n.Address, n.Zone, n.Role, state(n), n.Part, n.Status, n.Instances,

@@ -130,10 +130,10 @@ func parseBridges(pairs []string) (bridges map[string]string, open []string, err
 const configSetting = "config"
 
 // notSettings are flags that neither a variable nor the file sets.
-var notSettings = []string{"config", "help", "enrol-only", "restore"}
+var notSettings = []string{"config", "help", "enrol-only", "restore", "moved-from"}
 
 // notRemembered are flags that say whom this one call is for, or that the node's identity holds.
-var notRemembered = []string{"data-dir", "bind", "name", "token", "help", "enrol-only"}
+var notRemembered = []string{"data-dir", "bind", "name", "token", "help", "enrol-only", "restore"}
 
 // remember keeps the settings that were given as flags, beside those of earlier calls.
 func remember(flags *pflag.FlagSet, given []string) error {
@@ -205,7 +205,9 @@ func fill(flags *pflag.FlagSet) error {
 	if err != nil {
 		return err
 	}
-	delete(kept, configSetting)
+	for _, name := range append(notRemembered, configSetting) { // earlier builds remembered some of them
+		delete(kept, name)
+	}
 	return fillFrom(flags, kept, "remembered settings", false)
 }
 

@@ -218,6 +218,25 @@ func TestSettings_GivenToInitHoldForRun(t *testing.T) {
 	expect("a variable", "zone: c\n", nil, "d", map[string]string{"lan": "br7"})
 }
 
+// TestSettings_TheBackupIsNamedOnce makes a cluster of a backup. "node run" afterwards has no such setting, and does not mind that earlier builds
+// remembered it.
+func TestSettings_TheBackupIsNamedOnce(t *testing.T) {
+	dir := t.TempDir()
+	cmd := newInitCommand()
+	if err := cmd.ParseFlags([]string{"--restore", "/root/cloud.backup", "--zone", "a", "--data-dir", dir, "--bind", "192.0.2.1"}); err != nil {
+		t.Fatal(err)
+	}
+	if flags := given(cmd.Flags()); !slices.Equal(flags, []string{"zone"}) {
+		t.Errorf("remembered are %v", flags)
+	}
+	if err := os.WriteFile(node.RememberedSettings(dir), []byte("restore: /root/cloud.backup\nzone: a\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if cfg, err := parsed(t, "", nil, "--data-dir", dir); err != nil || cfg.Zone != "a" {
+		t.Errorf("zone %q, %v", cfg.Zone, err)
+	}
+}
+
 // TestSettings_FileNamedToInitHoldsForRun names a file by a relative path when the node is enrolled. It is the file of "node run", too,
 // called from elsewhere and without being named; another one that is named goes before it, and without the file nothing is guessed.
 func TestSettings_FileNamedToInitHoldsForRun(t *testing.T) {

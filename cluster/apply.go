@@ -109,6 +109,7 @@ var applyParts = [...]func(s *State, op Op) (ids []string, refusal *Error, known
 	(*State).applyReplicaOp,
 	(*State).applyKeysOp,
 	(*State).applyRecoveryOp,
+	(*State).applyRelocateOp,
 }
 
 func (s *State) applyClusterOp(op Op) (ids []string, refusal *Error, known bool) {

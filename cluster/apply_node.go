@@ -132,10 +132,14 @@ func (s *State) updateNode(o *UpdateNode) ([]string, *Error) {
 	if !ok {
 		return nil, missing("Node", string(o.Node.ID))
 	}
-	if err := firstOf(checkNode(&o.Node), s.checkNodeUnique(&o.Node)); err != nil {
+	if err := checkNode(&o.Node); err != nil {
 		return nil, err
 	}
 	n := o.Node
+	n.Address = old.Address // see RelocateNode
+	if err := s.checkNodeUnique(&n); err != nil {
+		return nil, err
+	}
 	n.Number, n.Zone, n.Voter, n.Witness, n.Service = old.Number, old.Zone, old.Voter, old.Witness, old.Service
 	n.Token, n.Key, n.Enrolled, n.Lost = old.Token, old.Key, old.Enrolled, old.Lost
 	n.Revision, n.Updated = s.t.meta.Index, s.t.meta.Time

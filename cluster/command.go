@@ -134,10 +134,11 @@ const (
 	KindPlaceReplica  Kind = 170
 	KindReportReplica Kind = 171
 
-	// Keys of the whole cluster: 190 to 199.
+	// Keys of the whole cluster, and where its nodes are: 190 to 199.
 	KindBeginRotation   Kind = 190
 	KindConfirmKeys     Kind = 191
 	KindAdvanceRotation Kind = 192
+	KindRelocateNode    Kind = 193
 
 	// Backups and recovery: 180 to 189.
 	KindRestoreCluster Kind = 180
@@ -148,7 +149,7 @@ const (
 // CommandVersion is the newest version of the command set that this build knows. Nodes say theirs in their
 // Node record; a kind is used only when every node knows it. Raise it whenever a Kind or a field with meaning
 // is added.
-const CommandVersion uint32 = 4
+const CommandVersion uint32 = 5
 
 // Result is what applying a command gave.
 type Result struct {

@@ -102,6 +102,7 @@ var newOp = [...]func() Op{
 	KindBeginRotation:   func() Op { return new(BeginRotation) },
 	KindConfirmKeys:     func() Op { return new(ConfirmKeys) },
 	KindAdvanceRotation: func() Op { return new(AdvanceRotation) },
+	KindRelocateNode:    func() Op { return new(RelocateNode) },
 
 	KindRestoreCluster: func() Op { return new(RestoreCluster) },
 	KindConfirmRestore: func() Op { return new(ConfirmRestore) },

@@ -132,11 +132,11 @@ func TestPutJoinToken_RefusalsAndForgetting(t *testing.T) {
 func TestUpdateNode_KeepsWhatTheOperatorDecided(t *testing.T) {
 	w := newTown(t)
 	w.do(&SetNodeService{ID: first, Service: ServiceState{Disabled: true, Reason: "fan"}})
-	n := someNode(first, "192.0.2.9")
+	n := someNode(first, "192.0.2.9") // from before it moved, it may be
 	n.Zone, n.Voter, n.Number, n.Version = "mine", VoterPrefer, 99, "v2"
 	w.do(&UpdateNode{Node: n})
 	got, _ := w.s.View().Node(first)
-	if got.Zone != "z1" || got.Voter != VoterAuto || got.Number != 1 || !got.Service.Disabled || got.Version != "v2" || got.Address != "192.0.2.9" {
+	if got.Zone != "z1" || got.Voter != VoterAuto || got.Number != 1 || !got.Service.Disabled || got.Version != "v2" || got.Address != "192.0.2.1" {
 		t.Fatalf("node is %+v", got)
 	}
 	w.refuse(&UpdateNode{Node: someNode("n9", "192.0.2.9")}, NotFound, "Node n9")
@@ -157,7 +157,9 @@ func TestUpdateNode_KeepsWhatTheOperatorDecided(t *testing.T) {
 		w.refuse(&UpdateNode{Node: n}, Invalid, words)
 	}
 	w.enrol("n2", "192.0.2.2")
-	w.refuse(&UpdateNode{Node: someNode("n2", "192.0.2.9")}, Conflict, "belongs to the node n1")
+	twin := someNode("n2", "192.0.2.2")
+	twin.Name = someNode(first, "").Name
+	w.refuse(&UpdateNode{Node: twin}, Conflict, "belongs to the node n1")
 }
 
 // Two operators look at a node, one disables it and the other drains it. The second one's change was decided without knowing the

@@ -39,8 +39,8 @@ type EnrolNode struct {
 	Authority uint64 `json:"authority,omitempty"`
 }
 
-// UpdateNode records what a node says about itself: capacity, host facts, bridges, version, name, address. Zone, voter
-// preference, role, service state, number and time of enrolment stay as they are in the state.
+// UpdateNode records what a node says about itself: capacity, host facts, bridges, version, name. Address (see RelocateNode), zone,
+// voter preference, role, service state, number and time of enrolment stay as they are in the state.
 type UpdateNode struct {
 	Node Node `json:"node"`
 }

@@ -104,7 +104,11 @@ func drawOtherOp(t *rapid.T, v *View) Op {
 	case 3:
 		return &RemoveNode{ID: node, Force: rapid.Bool().Draw(t, "force")}
 	case 4:
-		n := someNode(node, "192.0.2."+pick(t, "octet", "1", "2", "3"))
+		address := "192.0.2." + pick(t, "octet", "1", "2", "3")
+		if rapid.IntRange(0, 3).Draw(t, "moves") == 0 {
+			return &RelocateNode{ID: node, From: []string{"192.0.2.1", "192.0.2.2"}, To: address}
+		}
+		n := someNode(node, address)
 		n.Host.Ready = rapid.Bool().Draw(t, "ready")
 		return &UpdateNode{Node: n}
 	case 5, 6:

@@ -32,12 +32,13 @@ const (
 
 // Config is what an operator sets for a node.
 type Config struct {
-	Bind    string // IP address of every port
-	DataDir string
-	Name    string // host name in the cluster; "": the machine's own
-	Zone    string
-	Voter   cluster.VoterPreference
-	Witness bool // votes and serves the API, and has no hypervisor
+	Bind      string // IP address of every port
+	MovedFrom string // the operator\'s word that this machine had this address when it was enrolled, and has Bind now; "": it did not move
+	DataDir   string
+	Name      string // host name in the cluster; "": the machine's own
+	Zone      string
+	Voter     cluster.VoterPreference
+	Witness   bool // votes and serves the API, and has no hypervisor
 
 	Hypervisor Hypervisor
 	Capacity   Ratios
@@ -52,6 +53,8 @@ type Config struct {
 	SnapshotEvery uint64 // entries of the log from one snapshot of the state to the next; 0: raftfsm's default
 	Log           *slog.Logger
 	Version       string
+
+	commands uint32 // what this node says that it knows of the command set; 0: all of this build. Tests have it be of an older version
 }
 
 // Hypervisor says what runs the guests.
@@ -190,6 +193,13 @@ func (h *Hypervisor) validate() error {
 		return nil
 	}
 	return fmt.Errorf("--virt-type %q is not auto, kvm or qemu", h.VirtType)
+}
+
+func (c *Config) commandVersion() uint32 {
+	if c.commands != 0 {
+		return c.commands
+	}
+	return cluster.CommandVersion
 }
 
 // at joins the bind address and a port.

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -43,6 +44,10 @@ type enrolment struct {
 	Witness    bool           `json:"witness,omitempty"`
 	GossipKeys [][]byte       `json:"gossip_keys"`
 	Peers      []peer.Address `json:"peers"` // where to look for the cluster, before the state is known
+
+	// Former are the addresses by one of which the cluster may still know this node: it has been moved to Bind, and is not sure yet that the others
+	// have heard of that.
+	Former []string `json:"former,omitempty"`
 
 	// Keys is the revision of the cluster's keys (cluster.Authority) that this node has and may have told the others so. Older ones, which a
 	// replica has for a moment after a start, are not gone back to.
@@ -130,7 +135,8 @@ func (d *dataDir) certifies(id enrolment) error {
 	if err != nil {
 		return fmt.Errorf("read the node's certificate %s: %w", d.file(peerPEM), err)
 	}
-	if cert.Subject.CommonName != string(id.Node) || cert.VerifyHostname(id.Bind) != nil {
+	named := func(address string) bool { return cert.VerifyHostname(address) == nil }
+	if cert.Subject.CommonName != string(id.Node) || !named(id.Bind) && !slices.ContainsFunc(id.Former, named) {
 		return fmt.Errorf("%s says that this is node %s at %s, and its certificate says otherwise: a node's data directory cannot be copied to another machine; wipe it, and join as a new node",
 			d.file(identityFile), id.Node, id.Bind)
 	}

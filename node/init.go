@@ -56,10 +56,10 @@ func begin(cfg Config, enrolled func(*dataDir, enrolment, *Config) error, establ
 	return dir.file(cloudsFile), found(dir, &cfg, establish, time.Now())
 }
 
-// sameBind refuses to resume a node under another address: its certificates and its peers know the old one.
+// sameBind refuses to enrol a node under another address: it is enrolled, and moves when it is run.
 func sameBind(id enrolment, cfg *Config) error {
 	if cfg.Bind != "" && cfg.Bind != id.Bind {
-		return fmt.Errorf("this node is enrolled with --bind %s, not %s", id.Bind, cfg.Bind)
+		return fmt.Errorf("this node is enrolled with --bind %s, not %s: if this machine has that address now, say `kilonova node run --bind %[2]s --moved-from %[1]s`", id.Bind, cfg.Bind)
 	}
 	return nil
 }
@@ -184,7 +184,7 @@ func nodeRecord(cfg *Config, id cluster.NodeID) cluster.Node {
 		Witness:  cfg.Witness,
 		Bridges:  cfg.Bridges,
 		Open:     cfg.Open,
-		Commands: cluster.CommandVersion,
+		Commands: cfg.commandVersion(),
 		Version:  cfg.Version,
 		Host:     cluster.HostFacts{Trouble: "the hypervisor has not answered yet"},
 	}

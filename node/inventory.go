@@ -33,6 +33,7 @@ type inventory struct {
 	driver     virt.Driver
 	quarantine func() []string
 	advertise  func(virt.Host) // tells gossip what was found
+	shortage   func() string   // says that the disk is nearly full
 	shares     func() bool     // whether the directory for shared volumes is there
 	log        *slog.Logger
 }
@@ -77,7 +78,7 @@ func (i *inventory) tell(ctx context.Context) error {
 // observe makes the record as it should be now.
 func (i *inventory) observe(ctx context.Context, have *cluster.Node) *cluster.Node {
 	n := have.Clone()
-	n.Name, n.Address, n.Version, n.Commands = i.cfg.Name, i.cfg.Bind, i.cfg.Version, cluster.CommandVersion
+	n.Name, n.Version, n.Commands = i.cfg.Name, i.cfg.Version, i.cfg.commandVersion()
 	if i.cfg.Witness {
 		n.Capacity, n.Host, n.Bridges, n.Open = cluster.Capacity{}, cluster.HostFacts{}, nil, nil
 		i.advertise(virt.Host{})
@@ -99,6 +100,9 @@ func (i *inventory) observe(ctx context.Context, have *cluster.Node) *cluster.No
 	}
 	n.Host.Quarantine = orNil(listed(i.quarantine()))
 	n.Bridges, n.Host.Trouble = bridges(i.cfg.Bridges, host)
+	if why := i.shortage(); why != "" {
+		n.Host.Trouble = plain(why, maxTrouble)
+	}
 	n.Open = orNil(i.cfg.Open)
 	return n
 }

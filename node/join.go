@@ -109,7 +109,7 @@ func enrol(ctx context.Context, dir *dataDir, cfg *Config, id enrolment, through
 	}
 	res, err := peer.Join(ctx, conn, peer.JoinRequest{
 		Token: token.ID, Secret: token.Secret,
-		Node: nodeRecord(cfg, id.Node), PeerCSR: peerCSR, APICSR: apiCSR, Commands: cluster.CommandVersion,
+		Node: nodeRecord(cfg, id.Node), PeerCSR: peerCSR, APICSR: apiCSR, Commands: cfg.commandVersion(),
 	})
 	if err != nil {
 		return err

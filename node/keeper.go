@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -96,7 +97,7 @@ func (k *keeper) pass(ctx context.Context, view *cluster.View, now time.Time) er
 	if au == nil || au.Revision < k.id.Keys {
 		return nil
 	}
-	if au.Revision != k.adopted || pki.RenewalDue(k.creds.Leaf().Leaf, now) {
+	if k.due(view, now) {
 		if err := k.adopt(view, now); err != nil {
 			return err
 		}
@@ -108,6 +109,20 @@ func (k *keeper) pass(ctx context.Context, view *cluster.View, now time.Time) er
 		}
 	}
 	return nil
+}
+
+// due tells whether something on this node differs from what the view asks for, or is about to.
+func (k *keeper) due(view *cluster.View, now time.Time) bool {
+	leaf := k.creds.Leaf().Leaf
+	return view.Authority().Revision != k.adopted || pki.RenewalDue(leaf, now) || !k.named(leaf) || k.name(view) != k.id.Name
+}
+
+// name is what the cluster calls this node.
+func (k *keeper) name(view *cluster.View) string {
+	if n, ok := view.Node(k.id.Node); ok {
+		return n.Name
+	}
+	return k.id.Name
 }
 
 // tell says how far this node is, and the leader, that the time of a step is over.
@@ -151,7 +166,7 @@ func (k *keeper) adopt(view *cluster.View, now time.Time) error {
 		return err
 	}
 	next := k.id
-	next.Keys, next.GossipKeys = au.Revision, au.GossipKeys
+	next.Keys, next.GossipKeys, next.Name = au.Revision, au.GossipKeys, k.name(view)
 	next.Pins = slices.Clone(k.id.Pins)
 	for _, a := range trusted {
 		if !slices.Contains(next.Pins, a.Fingerprint()) {
@@ -173,7 +188,7 @@ func (k *keeper) certify(au *cluster.Authority, trusted pki.Trusted, now time.Ti
 	if err != nil {
 		return err
 	}
-	if leaf := k.creds.Leaf(); pki.RenewalDue(leaf.Leaf, now) || !signer.Signed(leaf.Leaf) {
+	if leaf := k.creds.Leaf(); pki.RenewalDue(leaf.Leaf, now) || !signer.Signed(leaf.Leaf) || !k.named(leaf.Leaf) {
 		renewed, err := k.sign(signer, pki.RolePeer, peerPEM, now)
 		if err != nil {
 			return err
@@ -200,6 +215,9 @@ func (k *keeper) certify(au *cluster.Authority, trusted pki.Trusted, now time.Ti
 	return err
 }
 
+// named tells whether a certificate is for the present name and address of this node.
+func (k *keeper) named(c *x509.Certificate) bool { return pki.IsFor(c, k.cfg.Name, k.cfg.Bind) }
+
 // certifyAPI renews the certificate of the API where it is old or another authority's. Clients copy the authorities by hand, so the API stays
 // with the former one for as long as that is kept.
 func (k *keeper) certifyAPI(view *cluster.View, now time.Time) error {
@@ -213,7 +231,7 @@ func (k *keeper) certifyAPI(view *cluster.View, now time.Time) error {
 		return err
 	}
 	leaf, err := k.dir.leaf(apiPEM)
-	if err == nil && !pki.RenewalDue(leaf.Leaf, now) && signer.Signed(leaf.Leaf) && bytes.Equal(leaf.Certificate[len(leaf.Certificate)-1], cert) {
+	if err == nil && !pki.RenewalDue(leaf.Leaf, now) && signer.Signed(leaf.Leaf) && k.named(leaf.Leaf) && bytes.Equal(leaf.Certificate[len(leaf.Certificate)-1], cert) {
 		return nil
 	}
 	if _, err := k.sign(signer, pki.RoleAPI, apiPEM, now); err != nil {

@@ -33,7 +33,10 @@ func (a *agreement) RenewLease(ctx context.Context) (cluster.Grant, error) {
 		return grant, err
 	}
 	leader, known := a.raft.Leader()
-	if !known || leader.ID == a.self {
+	if !known {
+		leader.ID = a.voterInTurn()
+	}
+	if leader.ID == "" || leader.ID == a.self {
 		return grant, err
 	}
 	return a.peers.Lease(ctx, leader.ID)

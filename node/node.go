@@ -100,10 +100,10 @@ func runOnce(ctx context.Context, cfg Config) error {
 	if id.ClusterID == "" {
 		return dir.notEnrolled()
 	}
-	if err := sameBind(id, &cfg); err != nil {
+	if err := sameRole(id, &cfg); err != nil {
 		return err
 	}
-	if err := sameRole(id, &cfg); err != nil {
+	if id, err = dir.relocate(ctx, id, &cfg); err != nil {
 		return err
 	}
 	cfg.Bind, cfg.Witness = id.Bind, id.Witness
@@ -128,7 +128,7 @@ func runOnce(ctx context.Context, cfg Config) error {
 
 // open opens the parts. close ends those that were opened, also after an error.
 func (n *node) open() error {
-	steps := []func() error{n.openWire, n.openState, n.stillMember, n.openGossip, n.openHost}
+	steps := []func() error{n.openWire, n.openState, n.mayBegin, n.openGossip, n.openHost}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return err
@@ -174,7 +174,7 @@ func (n *node) openState() error {
 		return fmt.Errorf("open the replicated state: %w", err)
 	}
 	n.wire.directory.raft.Store(raft)
-	a := &agreement{raft: raft, peers: n.wire.client, self: n.id.Node, log: n.cfg.Log, meters: n.meters}
+	a := &agreement{raft: raft, peers: n.wire.client, self: n.id.Node, at: n.cfg.at(PeerPort), log: n.cfg.Log, meters: n.meters}
 	a.barrier = newSharedBarrier(a.readIndex)
 	n.members = &members{agreement: a, self: n.id.Node, started: time.Now()}
 	a.chooser = lead.NewChooser(seedOf(n.id.Node), raft.View, n.members.hints, n.meters.chosen)
@@ -212,7 +212,7 @@ func (n *node) openGossip() error {
 func (n *node) advert(h virt.Host) gossip.Advert {
 	api, _ := netip.ParseAddrPort(n.cfg.at(APIPort))
 	a := gossip.Advert{
-		Commands: cluster.CommandVersion, Version: n.cfg.Version, API: api, Role: gossip.RoleHypervisor,
+		Commands: n.cfg.commandVersion(), Version: n.cfg.Version, API: api, Role: gossip.RoleHypervisor,
 		Total: cluster.Resources{VCPUs: int64(h.CPU.Count), MemoryMiB: h.MemoryMiB, DiskGiB: h.DiskGiB},
 	}
 	switch {
@@ -222,6 +222,7 @@ func (n *node) advert(h virt.Host) gossip.Advert {
 		a.Role |= gossip.RoleReady
 	}
 	a.Load = load(h)
+	a.Load.DiskFull = a.Load.DiskFull || space{n.dir.path}.shortage() != ""
 	return a
 }
 
@@ -265,6 +266,7 @@ func (n *node) openHost() error {
 	h.inventory = &inventory{
 		cfg: n.cfg, self: n.id.Node, agreement: n.state, driver: h.driver, quarantine: h.loop.Quarantined, log: n.cfg.Log,
 		shares:    files.Shares,
+		shortage:  space{n.dir.path}.shortage,
 		advertise: func(found virt.Host) { n.members.gossip.SetAdvert(n.advert(found)) },
 	}
 	return nil
@@ -282,6 +284,7 @@ func (n *node) lead(ctx context.Context) {
 	wg.Go(func() { n.host.copies.run(ctx) })
 	raft := n.state.raft
 	wg.Go(func() { n.grantLeases(ctx) })
+	wg.Go(func() { n.yieldWhenFull(ctx) })
 	members := &roster{raft: raft, self: n.id.Node, log: n.cfg.Log}
 	lead.New(lead.Config{
 		Cluster: raft, Chooser: n.state.chooser, Hints: n.members.hints, Lifecycle: n.cfg.Lifecycle,
@@ -315,7 +318,7 @@ func (n *node) run(ctx context.Context) error {
 	wg.Go(func() { n.host.inventory.run(ctx) })
 	wg.Go(func() { n.host.volumes.run(ctx) })
 	wg.Go(func() { n.host.images.sweep(ctx, n.state.Read) })
-	wg.Go(func() { n.newKeeper().run(ctx) })
+	wg.Go(func() { n.keepIdentity(ctx) })
 	wg.Go(func() { n.tendMemory(ctx) })
 	wg.Go(func() { n.watchMembers(ctx) })
 	notifySystemd("READY=1")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -35,10 +36,12 @@ type agreement struct {
 	raft    *raftfsm.Raft
 	peers   *peer.Client
 	self    cluster.NodeID
+	at      string // where this node's peer port is
 	chooser *lead.Chooser
 	barrier *sharedBarrier
 	meters  *meters
 	warden  atomic.Pointer[lease.Warden] // of the term in which this node leads; nil: it grants no leases
+	turn    atomic.Uint32                // whom of the voters to ask next, when nobody is known to lead
 	log     *slog.Logger
 }
 
@@ -89,12 +92,35 @@ func (a *agreement) try(ctx context.Context, c cluster.Command) (cluster.Result,
 // elsewhere names the other node that leads, "" when none is known, and gives a context for one question to it.
 func (a *agreement) elsewhere(ctx context.Context) (cluster.NodeID, context.Context, context.CancelFunc) {
 	leader, until, known := a.raft.LeaderUntil()
-	if !known || leader.ID == a.self {
+	if !known {
+		leader.ID, until = a.voterInTurn(), ctx
+	}
+	if leader.ID == "" || leader.ID == a.self {
 		return "", ctx, func() {}
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	forget := context.AfterFunc(until, cancel)
 	return leader.ID, ctx, func() { forget(); cancel() }
+}
+
+// voterInTurn is whom to ask where nobody finds this node, because its address is another one than the others know, so that it does not hear who leads: each
+// voter in turn, and those that do not lead say so. "": it is where it should be.
+func (a *agreement) voterInTurn() cluster.NodeID {
+	var voters []cluster.NodeID
+	astray := false
+	for _, m := range a.raft.Members() {
+		switch {
+		case m.ID == a.self:
+			astray = m.Addr != a.at
+		case m.Voter:
+			voters = append(voters, m.ID)
+		}
+	}
+	if !astray || len(voters) == 0 {
+		return ""
+	}
+	slices.Sort(voters)
+	return voters[int(a.turn.Add(1))%len(voters)]
 }
 
 // settle waits until this node has applied what it proposed, so that it reads its own writes.
@@ -113,6 +139,9 @@ func (a *agreement) ProposeHere(ctx context.Context, c cluster.Command) (cluster
 	if !a.raft.IsLeader() {
 		return cluster.Result{}, peer.ErrNotLeader
 	}
+	if err := mayUse(c.Op, a.raft.View()); err != nil {
+		return cluster.Result{}, err
+	}
 	release := a.chooser.Prepare(c.Op)
 	defer release()
 	res, err := a.raft.Propose(ctx, notAhead(c, time.Now()))
@@ -120,6 +149,14 @@ func (a *agreement) ProposeHere(ctx context.Context, c cluster.Command) (cluster
 		err = committed(ctx, a.raft.View(), res)
 	}
 	return res, notLeader(err)
+}
+
+// mayUse refuses a command that not every node knows, where its proposer cannot tell: a node that nobody finds does not hear who was upgraded.
+func mayUse(op cluster.Op, view *cluster.View) error {
+	if op.Kind() == cluster.KindRelocateNode && !view.AllKnow(cluster.RelocateCommands) {
+		return cluster.Errorf(cluster.Conflict, "A node runs a version that cannot take in another address of a node: upgrade it first")
+	}
+	return nil
 }
 
 // notAhead keeps one node's fast clock from the others. The state's time follows the fastest and never goes back, so a

@@ -117,8 +117,9 @@ func (r *recovery) Recover(ctx context.Context) (clusterapi.RecoveryPlan, error)
 	return plan, nil
 }
 
-// survey asks every other node, all at once.
+// survey asks every other node, all at once. Who does not answer is given up, so nobody is asked over a connection that may be dead.
 func (r *recovery) survey(ctx context.Context) scene {
+	r.state.peers.Refresh()
 	view := r.state.Local()
 	s := scene{own: r.Survey(), voters: map[cluster.NodeID]bool{}, answers: map[cluster.NodeID]peer.Survey{}}
 	if n, ok := view.Node(r.self); ok {

@@ -2,8 +2,10 @@ package node
 
 import (
 	"errors"
+	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -42,7 +44,12 @@ func TestRecover_TheLastNodeGoesOnAndTheLostStayOut(t *testing.T) {
 	if nodes["n1"].Status != "given up" || nodes["n2"].Status != "given up" || nodes["n1"].Part != "none" {
 		t.Errorf("the lost are %+v and %+v", nodes["n1"], nodes["n2"])
 	}
-	n1, n2 = l.run(n1.cfg), l.run(n2.cfg)
+	var said safeBuffer
+	for _, back := range []**running{&n1, &n2} {
+		cfg := (*back).cfg
+		cfg.Log = slog.New(slog.NewTextHandler(&said, nil))
+		*back = l.run(cfg)
+	}
 	for _, back := range []*running{n1, n2} {
 		select {
 		case <-back.done:
@@ -53,12 +60,35 @@ func TestRecover_TheLastNodeGoesOnAndTheLostStayOut(t *testing.T) {
 			t.Errorf("a node that was given up ended with %v", err)
 		}
 	}
+	if words := said.String(); strings.Contains(words, "msg=serving") {
+		t.Errorf("those that were given up begin to serve before they ask: %s", words)
+	}
 	for _, name := range []string{"n1", "n2"} {
 		if err := n3.ask(http.MethodDelete, "/nodes/"+name, nil, nil); err != nil {
 			t.Errorf("remove what is left of %s: %v", name, err)
 		}
 	}
 	l.token(n3, nil)
+}
+
+// safeBuffer holds what several nodes log.
+type safeBuffer struct {
+	mu  sync.Mutex
+	all strings.Builder
+}
+
+// Write implements io.Writer.
+func (b *safeBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.all.Write(p)
+}
+
+// String is all that was written.
+func (b *safeBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.all.String()
 }
 
 // Whom a survivor finds decides whether it may go on: not beside a leader, not where a quorum answers, and not with less of the log than another one has.

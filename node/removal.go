@@ -26,8 +26,8 @@ func (n *node) watchMembers(ctx context.Context) {
 			n.fail(errRemoved)
 			return
 		}
-		if standing.removed(ctx) {
-			n.fail(errRemoved)
+		if err := standing.ask(ctx); err != nil {
+			n.fail(err)
 			return
 		}
 		if cut := n.wire.directory.creds.Cut(n.wire.directory.trusts); cut > 0 {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/kilonova/kilonova/cluster"
@@ -26,27 +27,36 @@ const (
 )
 
 // registrar implements peer.Registrar from this node's own copy of the state, so that it answers without a quorum, too. A removal is
-// committed and final, so a copy that is behind can only say less.
+// committed and final, so a copy that is behind can only say less. Of an address, the copy that is further on is believed.
 type registrar struct{ view func() *cluster.View }
 
-// Removed implements peer.Registrar.
-func (r registrar) Removed(id cluster.NodeID) bool { return r.view().WasRemoved(id) }
+// Standing implements peer.Registrar.
+func (r registrar) Standing(id cluster.NodeID) peer.Standing {
+	view := r.view()
+	s := peer.Standing{Removed: view.WasRemoved(id)}
+	if n, ok := view.Node(id); ok && !s.Removed {
+		s.Address, s.Revision = n.Address, n.Revision
+	}
+	return s
+}
 
-// standing finds out whether this node was removed while it was away. Then nobody lets it in, so it cannot read it in the state; but
-// whoever refuses it answers the question, at the door where machines join. Only a proven node of the cluster is believed.
+// standing finds out whether this node was removed while it was away, or goes on elsewhere. Then nobody lets it in or sends it anything, so it cannot
+// read it in the state; but whoever is asked answers the question, at the door where machines join. Only a proven node of the cluster is believed.
 type standing struct {
 	self    cluster.NodeID
+	at      func(address string) bool // whether this node is at an address, or was when it last heard of the cluster
 	trusted func() (pki.Trusted, error)
 	leader  func() bool // somebody is known to lead
+	view    func() *cluster.View
 	peers   func() []peer.Address
 	heard   time.Time // when a leader was known last
 	asked   time.Time // when another node was asked last
 	next    int       // whom to ask
 }
 
-// removed asks one node, if none has been known to lead for a while, and now and then anyway: who was given up in a recovery may have a leader, of
-// others that were, too. It tells whether this node was removed.
-func (s *standing) removed(ctx context.Context) bool {
+// ask asks one node, if none has been known to lead for a while, and now and then anyway: who was given up in a recovery may have a leader, of
+// others that were, too. The error says why this node may not go on; nil: nothing speaks against it.
+func (s *standing) ask(ctx context.Context) error {
 	now := time.Now()
 	led := s.leader()
 	if led {
@@ -55,66 +65,85 @@ func (s *standing) removed(ctx context.Context) bool {
 	all := s.peers()
 	lonely, due := now.Sub(s.heard) >= lonelyAfter, led && now.Sub(s.asked) >= askAnyway
 	if !lonely && !due || len(all) == 0 {
-		return false
+		return nil
 	}
 	s.asked = now
 	s.next++
-	return s.removedSays(ctx, all[s.next%len(all)].Address, s.next/len(all))
+	return s.says(ctx, all[s.next%len(all)].Address, s.next/len(all))
 }
 
-// removedSaysAny asks many nodes at once. It is for the start: voters that were given up in a recovery and come back together are a quorum of
+// askMany asks many nodes at once. It is for the start: voters that were given up in a recovery and come back together are a quorum of
 // what they know, and must not begin anything when a survivor can tell them.
-func (s *standing) removedSaysAny(ctx context.Context) bool {
+func (s *standing) askMany(ctx context.Context) error {
 	all := s.peers()
-	answers := make(chan bool, len(all))
+	answers := make(chan error, len(all))
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	asked := min(len(all), askedAtStart)
 	for _, p := range all[:asked] {
-		go func() { answers <- s.removedSays(ctx, p.Address, 0) }()
+		go func() { answers <- s.says(ctx, p.Address, 0) }()
 	}
-	removed := false
+	var reason error
 	for range asked {
-		removed = <-answers || removed
+		if err := <-answers; err != nil && reason == nil {
+			reason = err
+		}
 	}
-	return removed
+	return reason
 }
 
-// removedSays asks one node. While there are two authorities, turns take them in turn.
-func (s *standing) removedSays(ctx context.Context, address string, turn int) bool {
+// says asks one node. While there are two authorities, turns take them in turn.
+func (s *standing) says(ctx context.Context, address string, turn int) error {
 	ctx, cancel := context.WithTimeout(ctx, standingTimeout)
 	defer cancel()
 	trusted, err := s.trusted()
 	if err != nil {
-		return false
+		return nil
 	}
 	// While there are two authorities, a node that knows one of them may answer.
 	pin := trusted[turn%len(trusted)].Fingerprint()
 	conn, _, err := peernet.DialJoin(ctx, hostPort(address, PeerPort), pin)
 	if err != nil {
-		return false // it does not answer; another one may
+		return nil // it does not answer; another one may
 	}
 	defer conn.Close()
-	removed, err := peer.Removed(ctx, conn, s.self)
-	return err == nil && removed
+	answer, err := peer.StandingOf(ctx, conn, s.self)
+	if err != nil {
+		return nil
+	}
+	return s.judge(answer)
 }
 
-// standing is made when the state is open.
+// judge gives the error that an answer means for this node. An address counts when it is newer than what this node knows itself: then it was not this
+// node that moved there.
+func (s *standing) judge(answer peer.Standing) error {
+	if answer.Removed {
+		return errRemoved
+	}
+	if answer.Address == "" || s.at(answer.Address) {
+		return nil
+	}
+	if own, ok := s.view().Node(s.self); ok && own.Revision >= answer.Revision {
+		return nil
+	}
+	return goesOnAt(answer.Address)
+}
+
+// newStanding is made when the state is open.
 func (n *node) newStanding() *standing {
+	known := append([]string{n.id.Bind}, n.id.Former...)
 	return &standing{
 		self: n.id.Node, trusted: n.dir.authorities, heard: time.Now(),
+		at:     func(address string) bool { return slices.Contains(known, address) },
 		leader: func() bool { _, known := n.state.raft.Leader(); return known },
+		view:   n.state.Local,
 		peers:  n.otherNodes,
 	}
 }
 
-// stillMember is asked before anything is done: errRemoved when another node knows that this one was removed.
-func (n *node) stillMember() error {
-	if n.newStanding().removedSaysAny(context.Background()) {
-		return errRemoved
-	}
-	return nil
-}
+// mayBegin is asked before anything is done: errRemoved when another node knows that this one was removed, and another error when it knows that this
+// one goes on elsewhere.
+func (n *node) mayBegin() error { return n.newStanding().askMany(context.Background()) }
 
 // otherNodes are the nodes of the state as this node has it, or those that the enrolment named.
 func (n *node) otherNodes() []peer.Address {

@@ -118,6 +118,7 @@ func (r *Raft) start() (err error) {
 	r.raft, err = r.newRaft()
 	if err == nil {
 		r.allegiance.follow(r.raft)
+		r.trans.raft.Store(r.raft)
 		return nil
 	}
 	if f := r.fault.get(); f != nil {

@@ -28,6 +28,7 @@ type transport struct {
 	stream *stream
 	peers  *contacts
 	muted  atomic.Bool
+	raft   atomic.Pointer[raft.Raft] // knows the members' addresses; nil until it runs
 	pipes  sync.WaitGroup
 	calls  chan raft.RPC // what peers ask of raft, and stand
 }
@@ -90,7 +91,7 @@ func (t *transport) AppendEntries(
 			return errMuted
 		}
 		trim(req)
-		err := t.NetworkTransport.AppendEntries(id, to, req, resp)
+		err := t.NetworkTransport.AppendEntries(id, t.where(id, to), req, resp)
 		if err == nil {
 			t.peers.heard(id, req, resp, time.Now())
 			return nil
@@ -100,6 +101,18 @@ func (t *transport) AppendEntries(
 			return err
 		}
 	}
+}
+
+// where is a member's newest address: it may have moved since raft began to call it.
+func (t *transport) where(id raft.ServerID, to raft.ServerAddress) raft.ServerAddress {
+	if r := t.raft.Load(); r != nil {
+		for _, s := range r.GetConfiguration().Configuration().Servers {
+			if s.ID == id {
+				return s.Address
+			}
+		}
+	}
+	return to
 }
 
 // AppendEntriesPipeline implements raft.Transport.

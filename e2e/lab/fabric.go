@@ -92,8 +92,8 @@ func (f *fabric) addNetwork(n network) error {
 	return f.ns.do(func() error { return attach(veth.PeerName, n.bridge) })
 }
 
-// connect lays both cables of a host: eth0 with its address, and eth1 as the uplink of its bridge br0.
-func (f *fabric) connect(host int, ns *namespace) error {
+// connect lays both cables of a host: eth0 with its address, which ends in address, and eth1 as the uplink of its bridge br0.
+func (f *fabric) connect(host int, address byte, ns *namespace) error {
 	for _, c := range []struct {
 		network
 		inside string
@@ -117,7 +117,7 @@ func (f *fabric) connect(host int, ns *namespace) error {
 		if err := raise("lo"); err != nil {
 			return err
 		}
-		if err := raise("eth0", management.address(f.index, hostByte(host))); err != nil {
+		if err := raise("eth0", management.address(f.index, address)); err != nil {
 			return err
 		}
 		if err := addBridge(hostBridge); err != nil {

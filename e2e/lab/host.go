@@ -46,6 +46,7 @@ type Host struct {
 
 	power  sync.Mutex // held while the power changes
 	mu     sync.Mutex
+	moved  byte           // the last byte of its address, when that is not the first one it had
 	ns     *namespace     // nil while powered off
 	frozen bool           // its disk
 	procs  sync.WaitGroup // waiters of processes inside
@@ -97,7 +98,36 @@ func (h *Host) furnish(diskMiB int) error {
 
 // Address is the host's address on the management network.
 func (h *Host) Address() string {
-	return management.address(h.lab.Index(), hostByte(h.number)).IP.String()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return management.address(h.lab.Index(), h.lastByte()).IP.String()
+}
+
+// lastByte is that of the host's address. The caller holds mu.
+func (h *Host) lastByte() byte {
+	if h.moved != 0 {
+		return h.moved
+	}
+	return hostByte(h.number)
+}
+
+// Readdress gives a host that is on another address on the management network, and takes its present one: last is the last byte. Connections over the
+// old one are not ended, they hang. It keeps the address through a loss of power. Addresses of other hosts are the caller's to avoid.
+func (h *Host) Readdress(last byte) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ns == nil {
+		return fmt.Errorf("give %s another address: %w", h.Name, ErrPowerOff)
+	}
+	index, old := h.lab.Index(), h.lastByte()
+	err := h.ns.do(func() error {
+		return readdress("eth0", management.address(index, old), management.address(index, last))
+	})
+	if err != nil {
+		return fmt.Errorf("give %s another address: %w", h.Name, err)
+	}
+	h.moved = last
+	return nil
 }
 
 // hostByte is the last byte of a host's address: hosts begin at .11.
@@ -156,7 +186,10 @@ func (h *Host) PowerOn() error {
 	if err != nil {
 		return fmt.Errorf("power on %s: %w", h.Name, err)
 	}
-	if err := h.lab.fabric.connect(h.number, ns); err != nil {
+	h.mu.Lock()
+	address := h.lastByte()
+	h.mu.Unlock()
+	if err := h.lab.fabric.connect(h.number, address, ns); err != nil {
 		_ = ns.kill()
 		return fmt.Errorf("power on %s: %w", h.Name, err)
 	}

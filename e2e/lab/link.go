@@ -8,6 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// listTries is how often the links are listed until nobody has made or removed one in the middle of that: other labs do.
+const listTries = 100
+
 // addBridge makes a bridge in the current network namespace and raises it.
 func addBridge(name string) error {
 	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}}
@@ -58,9 +61,27 @@ func raise(name string, addrs ...*netlink.Addr) error {
 	return nil
 }
 
+// readdress replaces an address of a link by another one.
+func readdress(name string, from, to *netlink.Addr) error {
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return fmt.Errorf("find %s: %w", name, err)
+	}
+	if err := netlink.AddrDel(link, from); err != nil { // first: with it would go all others of its subnet
+		return fmt.Errorf("take %s from %s: %w", from.IPNet, name, err)
+	}
+	if err := netlink.AddrAdd(link, to); err != nil {
+		return fmt.Errorf("add %s to %s: %w", to.IPNet, name, err)
+	}
+	return nil
+}
+
 // labLinks returns the machine's links of each lab index.
 func labLinks() (map[int][]netlink.Link, error) {
 	links, err := netlink.LinkList()
+	for tries := 1; errors.Is(err, netlink.ErrDumpInterrupted) && tries < listTries; tries++ { // somebody made or removed one meanwhile
+		links, err = netlink.LinkList()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list links: %w", err)
 	}

@@ -46,6 +46,10 @@ func NewClient(dial Dial) *Client {
 // Close drops the idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
+// Refresh has the next questions asked over new connections. Those of before may lead nowhere for a long time yet, after a network was cut and is
+// whole again.
+func (c *Client) Refresh() { c.http.CloseIdleConnections() }
+
 // Propose asks the leader to commit a command. ErrNotLeader: nothing was changed. Another error that is no
 // *cluster.Error: the outcome is unknown.
 func (c *Client) Propose(ctx context.Context, leader cluster.NodeID, cmd cluster.Command) (cluster.Result, error) {
@@ -153,13 +157,13 @@ func Join(ctx context.Context, conn net.Conn, r JoinRequest) (JoinResponse, erro
 	return out, nil
 }
 
-// Removed asks a node whether another one was removed from the cluster, over a connection that has proved the cluster.
-func Removed(ctx context.Context, conn net.Conn, id cluster.NodeID) (bool, error) {
-	var out standing
+// StandingOf asks a node whether another one is a member, and where, over a connection that has proved the cluster.
+func StandingOf(ctx context.Context, conn net.Conn, id cluster.NodeID) (Standing, error) {
+	var out Standing
 	if err := once(ctx, conn, http.MethodGet, "/v1/nodes/"+url.PathEscape(string(id))+"/standing", nil, &out); err != nil {
-		return false, fmt.Errorf("ask whether node %s was removed: %w", id, err)
+		return out, fmt.Errorf("ask for the standing of node %s: %w", id, err)
 	}
-	return out.Removed, nil
+	return out, nil
 }
 
 // once sends one request over a connection, which it uses up.

@@ -27,7 +27,15 @@ func (d *door) Enrol(_ context.Context, r JoinRequest) (JoinResponse, error) {
 	return d.res, d.err
 }
 
-func (d *door) Removed(id cluster.NodeID) bool { return id == "removed" }
+func (d *door) Standing(id cluster.NodeID) Standing {
+	switch id {
+	case "removed":
+		return Standing{Removed: true}
+	case "n1":
+		return Standing{Address: "192.0.2.1", Revision: 7}
+	}
+	return Standing{}
+}
 
 // knock opens a connection to a door's join port.
 func knock(t *testing.T, d *door) net.Conn {
@@ -82,12 +90,12 @@ func TestJoin_RefusalsCrossAsCodes(t *testing.T) {
 	})
 }
 
-// A removed node that is let in nowhere may ask why; a present one, or one with an odd name, is told that it was not removed.
-func TestRemoved_TellsWhoWasRemoved(t *testing.T) {
+// A removed node that is let in nowhere may ask why; a present one is told where it is known to be, and one with an odd name nothing.
+func TestStandingOf_TellsWhoWasRemovedAndWhereTheOthersAre(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for id, want := range map[cluster.NodeID]bool{"removed": true, "n1": false, "../x": false, "a b%": false} {
-			if got, err := Removed(t.Context(), knock(t, &door{}), id); got != want || err != nil {
-				t.Errorf("%q: %t, %v", id, got, err)
+		for id, want := range map[cluster.NodeID]Standing{"removed": {Removed: true}, "n1": {Address: "192.0.2.1", Revision: 7}, "../x": {}, "a b%": {}} {
+			if got, err := StandingOf(t.Context(), knock(t, &door{}), id); got != want || err != nil {
+				t.Errorf("%q: %+v, %v", id, got, err)
 			}
 		}
 	})

@@ -38,11 +38,11 @@ func Router(s Services) http.Handler {
 }
 
 // JoinRouter serves machines that are not members: those that want to join, and those that were removed while they were away
-// and are let in nowhere, which may ask why. Who asks names a node by its ID, and is told nothing else.
+// and are let in nowhere, which may ask why. Who asks names a node by its ID, and is told of that one alone.
 func JoinRouter(e Enroller, members Registrar, log *slog.Logger) http.Handler {
 	r := chi.NewRouter()
 	r.Get("/v1/nodes/{id}/standing", func(w http.ResponseWriter, r *http.Request) {
-		reply(w, standing{Removed: members.Removed(cluster.NodeID(chi.URLParam(r, "id")))})
+		reply(w, members.Standing(cluster.NodeID(chi.URLParam(r, "id"))))
 	})
 	r.Post("/v1/join", func(w http.ResponseWriter, r *http.Request) {
 		var req JoinRequest

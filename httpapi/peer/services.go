@@ -57,15 +57,17 @@ type Enroller interface {
 	Enrol(ctx context.Context, r JoinRequest) (JoinResponse, error)
 }
 
-// Registrar knows who was taken out of the cluster.
+// Registrar knows who was taken out of the cluster, and where the others are.
 type Registrar interface {
-	// Removed tells whether a node was removed, as far as this node has heard. It needs no leader.
-	Removed(id cluster.NodeID) bool
+	// Standing is a node's, as far as this node has heard. It needs no leader.
+	Standing(id cluster.NodeID) Standing
 }
 
-// standing is the answer to a node that is let in nowhere and asks why.
-type standing struct {
-	Removed bool `json:"removed"`
+// Standing is the answer to a node that is let in nowhere, or found by nobody, and asks why.
+type Standing struct {
+	Removed  bool   `json:"removed"`
+	Address  string `json:"address,omitempty"`  // IP; "": the node asked does not know it, or is of an older version
+	Revision uint64 `json:"revision,omitempty"` // of the record that says so
 }
 
 // JoinRequest is what a joining machine says.

@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -48,6 +49,12 @@ func Leaf(certDER []byte, key *ecdsa.PrivateKey, authorityDER []byte) tls.Certif
 // RenewalDue tells whether less than a third of a certificate's life is left.
 func RenewalDue(c *x509.Certificate, now time.Time) bool {
 	return c == nil || now.After(c.NotAfter.Add(-c.NotAfter.Sub(c.NotBefore)/3))
+}
+
+// IsFor tells whether a certificate names a host and an IP address.
+func IsFor(c *x509.Certificate, host, address string) bool {
+	ip := net.ParseIP(address)
+	return c != nil && slices.Contains(c.DNSNames, host) && slices.ContainsFunc(c.IPAddresses, ip.Equal)
 }
 
 // VerifyPeer checks that a handshake's chain begins with a certificate that the authority signed for the role, for
