@@ -87,7 +87,7 @@ func (c *Cloud) export(from *Node) error {
 	if text, err = yaml.Marshal(file); err != nil {
 		return fmt.Errorf("write clouds.yaml: %w", err)
 	}
-	c.clouds = filepath.Join(c.Lab.Dir(), "clouds.yaml")
+	c.clouds = filepath.Join(c.Lab.Dir(), c.apart+"clouds.yaml")
 	if err := errors.Join(os.WriteFile(outside, ca, 0o644), os.WriteFile(c.clouds, text, 0o600)); err != nil {
 		return fmt.Errorf("export clouds.yaml: %w", err)
 	}
@@ -95,8 +95,17 @@ func (c *Cloud) export(from *Node) error {
 	return err
 }
 
+// Export takes the credentials and the authorities from a node's host again, for clients on the machine: those of before are no longer good when the
+// cluster has another authority.
+func (c *Cloud) Export(from *Node) error {
+	if c.clients != nil {
+		c.clients.close()
+	}
+	return c.export(from)
+}
+
 // authority is the file with the CA's certificate, for clients on the machine.
-func (c *Cloud) authority() string { return filepath.Join(c.Lab.Dir(), "ca.pem") }
+func (c *Cloud) authority() string { return filepath.Join(c.Lab.Dir(), c.apart+"ca.pem") }
 
 func newClients(clouds, ca []byte) (*clients, error) {
 	var file struct {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"sync"
 	"time"
 
@@ -42,6 +43,7 @@ type Cloud struct {
 
 	opts    Options
 	clouds  string // clouds.yaml for clients on the machine
+	apart   string // begins the names of its files; "" for the cluster that the lab was made for
 	clients *clients
 }
 
@@ -166,6 +168,15 @@ func (c *Cloud) AddHost(opts lab.HostOptions) (*Node, error) {
 	return n, nil
 }
 
+// Apart gives the clients for another cluster in the same lab, of which first is the first node: it is enrolled, and so is no node of this one any more.
+// Closing it ends the clients alone.
+func (c *Cloud) Apart(first *Node) (*Cloud, error) {
+	c.Nodes = slices.DeleteFunc(c.Nodes, func(n *Node) bool { return n == first })
+	other := &Cloud{Lab: c.Lab, Nodes: []*Node{first}, opts: c.opts, apart: first.Name() + "-"}
+	first.cloud = other
+	return other, other.export(first)
+}
+
 // Token makes a join token on the first node. flags are more flags of "node token create".
 func (c *Cloud) Token(ctx context.Context, flags ...string) (string, error) {
 	out, err := c.Nodes[0].Kilonova(ctx, append([]string{"node", "token", "create"}, flags...)...)
@@ -187,7 +198,7 @@ func (c *Cloud) Close() error {
 	if c.clients != nil {
 		c.clients.close()
 	}
-	if c.Lab == nil {
+	if c.Lab == nil || c.apart != "" {
 		return nil
 	}
 	return c.Lab.Close()

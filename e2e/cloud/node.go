@@ -26,6 +26,7 @@ type Node struct {
 	Libvirt *lab.Process
 	Flags   []string // more flags of this node's "init", "join" and "run", after those of all
 	Env     []string // more of the daemon's environment ("K=V"), from its next start on
+	Witness bool     // it votes, and has no guests
 
 	cloud *Cloud
 	url   string // in place of the host's; for tests of this package
@@ -44,9 +45,11 @@ func (n *Node) Name() string { return n.Host.Name }
 
 // flags are the settings of a node of this lab; "node run" knows the rest from its data directory.
 func (n *Node) flags() []string {
-	own := []string{
-		"--data-dir", n.Host.DataDir(), "--driver", n.cloud.opts.Driver, "--virt-type", "qemu",
-		"--bridge", ProviderNetwork + "=" + n.Host.Bridge(),
+	own := []string{"--data-dir", n.Host.DataDir(), "--driver", n.cloud.opts.Driver, "--virt-type", "qemu"}
+	if n.Witness {
+		own = append(own, "--witness")
+	} else {
+		own = append(own, "--bridge", ProviderNetwork+"="+n.Host.Bridge())
 	}
 	return slices.Concat(own, n.cloud.opts.Flags, n.Flags)
 }
