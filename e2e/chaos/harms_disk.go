@@ -15,9 +15,12 @@ import (
 )
 
 const (
-	longestStall = 13 * time.Second // the host's processes cannot be killed meanwhile
-	ballast      = "ballast"        // the file that fills a disk
-	starvedQuota = 5000             // µs of processor time in each 100 ms
+	longestStall   = 13 * time.Second // the host's processes cannot be killed meanwhile
+	ballast        = "ballast"        // the file that fills a disk
+	groupPatience  = 10 * time.Second // that a process group may take to be empty
+	groupPoll      = 50 * time.Millisecond
+	tracerPatience = 3 * time.Second // that a tracer may take to let go
+	starvedQuota   = 5000            // µs of processor time in each 100 ms
 )
 
 // stalled lets the disk hang.
@@ -75,10 +78,18 @@ func unsynced(_ context.Context, _ *nemesis, p *peer, c choice) (*wound, error) 
 	}
 	return &wound{what: "fail the syncs of " + p.Name(), peers: []*peer{p}, mend: func(context.Context) error {
 		defer p.excuse(endSlack)
-		_ = cmd.Process.Signal(syscall.SIGTERM) // it lets go, unless it went with the daemon
-		_ = cmd.Wait()                          // by that signal
+		letGo(cmd)
 		return nil
 	}}, nil
+}
+
+// letGo ends a tracer, which went with the daemon if that has ended. If the daemon ends at this very moment, strace may wait for ever for its first thread, which is
+// gone for good only when the tracer has taken note of all others.
+func letGo(tracer *exec.Cmd) {
+	_ = tracer.Process.Signal(syscall.SIGTERM)
+	patience := time.AfterFunc(tracerPatience, func() { _ = tracer.Process.Kill() })
+	defer patience.Stop()
+	_ = tracer.Wait() // by one of those signals
 }
 
 // starved leaves the daemon a twentieth of a processor.
@@ -96,11 +107,27 @@ func starved(_ context.Context, _ *nemesis, p *peer, _ choice) (*wound, error) {
 	}
 	err = errors.Join(put(filepath.Join(group, g.quota), starvedQuota), put(filepath.Join(group, "cgroup.procs"), pid))
 	return &wound{what: "starve " + p.Name(), peers: []*peer{p}, mend: func(context.Context) error {
-		if err := put(filepath.Join(g.home, "cgroup.procs"), pid); err != nil && !errors.Is(err, unix.ESRCH) {
+		return disband(group, g.home)
+	}}, err
+}
+
+// disband takes all processes out of a group, those that the daemon began meanwhile with it, and removes it.
+func disband(group, home string) error {
+	for until := time.Now().Add(groupPatience); ; time.Sleep(groupPoll) {
+		text, err := os.ReadFile(filepath.Join(group, "cgroup.procs"))
+		if err != nil {
 			return err
 		}
-		return os.Remove(group)
-	}}, err
+		for _, pid := range strings.Fields(string(text)) {
+			if err := os.WriteFile(filepath.Join(home, "cgroup.procs"), []byte(pid), 0); err != nil && !errors.Is(err, unix.ESRCH) {
+				return err
+			}
+		}
+		err = os.Remove(group) // a process that is ending keeps it busy for a moment
+		if err == nil || !errors.Is(err, unix.EBUSY) || time.Now().After(until) {
+			return err
+		}
+	}
 }
 
 func put(path string, number int) error { return os.WriteFile(path, []byte(fmt.Sprint(number)), 0) }

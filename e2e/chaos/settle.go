@@ -79,12 +79,9 @@ func (t *town) forgive(a *audit.Account) {
 		}
 		return true
 	})
-	if !t.wiped.Load() {
-		return
-	}
 	for i := range a.Volumes {
 		v := &a.Volumes[i]
-		rests := homeless[v.ID] || v.Status == "error" && v.Host == ""
+		rests := homeless[v.ID] || t.wiped.Load() && v.Status == "error" && v.Host == ""
 		for _, at := range v.Attachments {
 			rests = rests || homeless[at.Server]
 		}
