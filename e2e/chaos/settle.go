@@ -66,19 +66,21 @@ func (t *town) forgetful(a *audit.Account) []string {
 	return all
 }
 
-// forgive takes out of an account what rests in error: servers that have no place, their volumes, and volumes that went with a host.
+// forgive lets pass what rests in error: servers that have no place, their volumes, and volumes that went with a host. Such a server may have a copy of its disk,
+// which is kept.
 func (t *town) forgive(a *audit.Account) {
 	homeless := map[string]bool{} // servers and what they have
-	a.Servers = slices.DeleteFunc(a.Servers, func(s audit.Server) bool {
-		if !neverMade(a, s) {
-			return false
+	for i := range a.Servers {
+		s := &a.Servers[i]
+		if !neverMade(a, *s) {
+			continue
 		}
+		s.Status = audit.Offloaded
 		homeless[s.ID] = true
 		for _, v := range s.Volumes {
 			homeless[v.ID] = true // also one that it never got: then the volume does not say who was to have it
 		}
-		return true
-	})
+	}
 	for i := range a.Volumes {
 		v := &a.Volumes[i]
 		rests := homeless[v.ID] || t.wiped.Load() && v.Status == "error" && v.Host == ""
@@ -91,14 +93,14 @@ func (t *town) forgive(a *audit.Account) {
 	}
 }
 
-// neverMade tells whether a server found no place when it was made, or lost it with a host that was wiped, and so holds nothing anywhere: a fault may leave no
-// node that could take it.
+// neverMade tells whether a server found no place when it was made, or lost it with a host that was wiped, and so holds nothing anywhere but a copy
+// of its disk: a fault may leave no node that could take it.
 func neverMade(a *audit.Account, s audit.Server) bool {
 	if s.Status != "ERROR" || s.Task != nil || s.Host != "" {
 		return false
 	}
-	for _, of := range a.Hosts {
-		if of[s.ID] != nil {
+	for host, of := range a.Hosts {
+		if of[s.ID] != nil && (s.Copy == nil || s.Copy.Node != host) {
 			return false
 		}
 	}
