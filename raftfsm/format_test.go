@@ -114,6 +114,31 @@ func TestFormat_ADirectoryOfAFormerBuildIsOpenedAndProtected(t *testing.T) {
 	}
 }
 
+// The checksum of the newest snapshot's state, in its meta.json, is no base64 any more, so that raft's store passes the snapshot over. The node does not
+// go back to the one before.
+func TestFormat_ASnapshotThatRaftPassesOverStopsTheNode(t *testing.T) {
+	dir := soundDirectory(t)
+	cfg, err := Config{ID: nodeID(1), Addr: nodeAddr(1), Dir: dir}.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := filepath.Glob(filepath.Join(dir, snapshotDir, "*", metaFile))
+	if err != nil || len(found) != 2 {
+		t.Fatalf("snapshots: %v, %v", found, err)
+	}
+	b, err := os.ReadFile(found[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	b = []byte(strings.Replace(string(b), `"CRC":"`, `"CRC":"!`, 1))
+	if err := os.WriteFile(found[1], b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openDisk(cfg, newFault(cfg.OnFatal), func(time.Duration) {}); !errors.Is(err, errCorrupt) || !strings.Contains(err.Error(), metaFile) {
+		t.Errorf("opened without its newest snapshot: %v", err)
+	}
+}
+
 // A directory that lost its log, or whose log is empty, is not a new one.
 func TestFormat_ALostLogIsNotANewOne(t *testing.T) {
 	for name, lose := range map[string]func(path string) error{

@@ -189,7 +189,10 @@ func (s *snapshots) check(name string) error {
 	if err != nil {
 		return err
 	}
-	var meta raft.SnapshotMeta
+	var meta struct { // all that raft's store reads: it passes over a snapshot of which it cannot
+		raft.SnapshotMeta
+		CRC []byte
+	}
 	if err := json.Unmarshal(b, &meta); err != nil {
 		return fmt.Errorf("%w: %s: %w", errCorrupt, metaFile, err)
 	}
@@ -205,7 +208,7 @@ func (s *snapshots) check(name string) error {
 		err = fmt.Errorf("%w: %s has %d bytes, %s says %d", errCorrupt, stateFile, info.Size(), metaFile, meta.Size)
 	}
 	if err == nil {
-		_, err = readPreamble(state, meta)
+		_, err = readPreamble(state, meta.SnapshotMeta)
 	}
 	return errors.Join(err, state.Close())
 }
