@@ -87,7 +87,8 @@ func (s *stage) isMember(via *cloud.Node, name, address string) error {
 	return fmt.Errorf("the members are %+v", members)
 }
 
-// A machine with a guest gets another address. The guest counts on, in the same QEMU, and can be told what to do afterwards.
+// A machine with a guest gets another address, and later the two other machines are lost for good: the cluster is recovered on it. The guest counts on
+// through both, in the same QEMU, and can be told what to do afterwards.
 func TestAddress_AGuestGoesOnRunning(t *testing.T) {
 	if !wholeProgramme() {
 		t.Skip("make test-operations tells this")
@@ -99,14 +100,25 @@ func TestAddress_AGuestGoesOnRunning(t *testing.T) {
 	l := s.begin("settled", home)
 	before := l.told()
 	qemu := s.qemus([]server{l.server})
-	s.run("its host gets another address", func(s *stage) {
-		s.moves(home, firstNewAddress)
-		s.must(home.WaitReady(s.ctx))
-		s.eventually("the others find it", memberLimit, func() error { return s.isAt(s.Nodes[0], home) })
+	same := func(s *stage) {
+		s.t.Helper()
 		l.on(s).goesOn(before)
 		if now := s.qemus([]server{l.server}); now[l.ID] != qemu[l.ID] {
 			s.t.Errorf("its QEMU was %+v and is %+v", qemu[l.ID], now[l.ID])
 		}
+	}
+	s.run("its host gets another address", func(s *stage) {
+		s.moves(home, firstNewAddress)
+		s.must(home.WaitReady(s.ctx))
+		s.eventually("the others find it", memberLimit, func() error { return s.isAt(s.Nodes[0], home) })
+		same(s)
 	})
-	s.run("it can be told what to do", func(s *stage) { l.on(s).does("SHUTOFF", "stop") })
+	s.run("the two other hosts are lost", func(s *stage) {
+		s.must(s.Nodes[0].Host.PowerCut())
+		s.must(s.Nodes[1].Host.PowerCut())
+		s.recovers(home)
+		l.via = home
+		same(s)
+		l.on(s).does("SHUTOFF", "stop", l.ID)
+	})
 }

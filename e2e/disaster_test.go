@@ -11,6 +11,92 @@ import (
 	"github.com/kilonova/kilonova/e2e/cloud"
 )
 
+// Three of five machines are lost for good. Of the two that are left one was off for a while and lacks what was acknowledged meanwhile: it may not
+// become the cluster, and says which node should. On that one, all is there that it had heard of. The lost may not come back, and a new machine joins.
+func TestRecover_OnTheMostAdvancedSurvivor(t *testing.T) {
+	s := newSimStage(t, 5)
+	s.must(s.WaitVoters(s.ctx, 5))
+	ahead, behind, lost := s.Nodes[0], s.Nodes[1], s.Nodes[2:]
+	p := s.supply(ahead)
+	ids := map[string]string{}
+	create := func(name string) { ids[s.create(ahead, p.createRequest(name))] = name }
+	create("before")
+	s.eventually("it runs", memberLimit, func() error { return s.sameServers(behind, ids) })
+	s.must(behind.Daemon.Kill())
+	s.eventually("the others go on", memberLimit, func() error { _, err := s.servers(ahead); return err })
+	for i := range 5 {
+		create(fmt.Sprintf("meanwhile-%d", i))
+	}
+	_, err := s.servers(ahead) // it has heard of them
+	s.must(err)
+	for _, n := range lost {
+		s.must(n.Host.PowerCut())
+	}
+	s.nobodyLeads(ahead) // else it gives the other one what that lacks
+	s.must(behind.StartDaemon())
+
+	s.eventually("the one that lacks something refuses", memberLimit, func() error {
+		_, err := behind.Kilonova(s.ctx, "node", "recover")
+		if says := "Node " + ahead.Name(); err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "has more of the log") {
+			return fmt.Errorf("it says: %w", err)
+		}
+		return nil
+	})
+	if _, err := behind.Kilonova(s.ctx, "node", "recover", "--yes"); err == nil || !strings.Contains(err.Error(), "has more of the log") {
+		t.Fatalf("recover on the node that lacks something: %v", err)
+	}
+	s.recovers(ahead)
+	for _, n := range []*cloud.Node{ahead, behind} {
+		s.eventually("every server is known to "+n.Name(), memberLimit, func() error { return s.lists(n, ids) })
+	}
+	create("afterwards")
+
+	back := lost[0]
+	s.must(back.PowerOn(s.ctx))
+	s.ends(back, removedWords)
+	for _, n := range lost {
+		s.kilonova(ahead, "node", "remove", "--force", n.Name())
+	}
+	fresh, err := s.AddNode(s.ctx)
+	s.must(err)
+	s.must(s.Join(s.ctx, fresh))
+	s.must(s.WaitVoters(s.ctx, 3))
+	s.must(s.lists(fresh, ids))
+}
+
+// recovers has a survivor become the cluster, after it has said what it would do.
+func (s *stage) recovers(n *cloud.Node) {
+	s.t.Helper()
+	s.nobodyLeads(n)
+	if out := s.kilonova(n, "node", "recover", "--yes"); !strings.Contains(out, "is GIVEN UP for good") {
+		s.t.Errorf("the plan gives nobody up: %s", out)
+	}
+	s.eventually("the survivor leads", memberLimit, func() error {
+		members, err := s.Members(s.ctx, n)
+		if err != nil {
+			return err
+		}
+		for _, m := range members {
+			if m.Name == n.Name() && m.Raft == "leader" {
+				return nil
+			}
+		}
+		return fmt.Errorf("the members are %+v", members)
+	})
+}
+
+// nobodyLeads waits until a node might become the cluster, if its operator said so.
+func (s *stage) nobodyLeads(n *cloud.Node) {
+	s.t.Helper()
+	s.eventually("it is clear that nobody leads", memberLimit, func() error {
+		out, err := n.Kilonova(s.ctx, "node", "recover")
+		if err == nil || !strings.Contains(err.Error(), "nothing was done") {
+			return fmt.Errorf("recover without --yes: %s, %w", out, err)
+		}
+		return nil
+	})
+}
+
 // lists checks that a node lists just these servers, by ID and name.
 func (s *stage) lists(via *cloud.Node, want map[string]string) error {
 	all, err := s.servers(via)
