@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"net/http"
 	"testing"
 	"time"
 
@@ -19,7 +20,13 @@ func TestAddress_EveryNodeMovesInTurn(t *testing.T) {
 	ids := map[string]string{}
 	create := func(via *cloud.Node) {
 		name := fmt.Sprintf("server-%d", len(ids))
-		ids[s.create(via, p.createRequest(name))] = name
+		r := p.createRequest(name)
+		r.Header = map[string]string{"Idempotency-Key": name}
+		var made struct{ Server struct{ ID string } }
+		s.eventually(name+" is promised", memberLimit, func() error { // not while who led has gone
+			return s.Do(s.ctx, via, r, &made, http.StatusAccepted)
+		})
+		ids[made.Server.ID] = name
 	}
 	create(s.Nodes[0])
 	before, err := s.Members(s.ctx, s.Nodes[0])

@@ -23,10 +23,11 @@ func TestDisk_NearlyFullAndFull(t *testing.T) {
 	led := s.leader()
 	s.fills(led, 40)
 	s.eventually("another one leads", memberLimit, func() error {
-		if now := s.leader(); now == led {
-			return fmt.Errorf("%s leads", now.Name())
+		now, err := s.Leader(s.ctx)
+		if err == nil && now == led {
+			err = fmt.Errorf("%s leads", now.Name())
 		}
-		return nil
+		return err
 	})
 	const words = "is nearly full"
 	s.eventually("the operator is told", memberLimit, func() error {
