@@ -71,9 +71,15 @@ func (r *Raft) AddMember(ctx context.Context, id cluster.NodeID, addr string) er
 		return cluster.Errorf(cluster.Conflict, "node %s was removed and may not come back", id)
 	}
 	for _, s := range r.configuration() {
-		if s.ID == raft.ServerID(id) && string(s.Address) == addr {
+		if s.ID != raft.ServerID(id) {
+			continue
+		}
+		if string(s.Address) == addr {
 			return r.mayServe()
 		}
+		bounded, cancel := context.WithTimeout(ctx, ProposeTimeout)
+		defer r.trans.pipes.bar(bounded, s.ID)()
+		cancel()
 	}
 	return r.change(ctx, func() raft.Future {
 		return r.raft.AddNonvoter(raft.ServerID(id), raft.ServerAddress(addr), 0, enqueueTimeout)

@@ -2,7 +2,6 @@ package raftfsm
 
 import (
 	"errors"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,7 +28,7 @@ type transport struct {
 	peers  *contacts
 	muted  atomic.Bool
 	raft   atomic.Pointer[raft.Raft] // knows the members' addresses; nil until it runs
-	pipes  sync.WaitGroup
+	pipes  pipelines
 	calls  chan raft.RPC // what peers ask of raft, and stand
 }
 
@@ -115,20 +114,6 @@ func (t *transport) where(id raft.ServerID, to raft.ServerAddress) raft.ServerAd
 	return to
 }
 
-// AppendEntriesPipeline implements raft.Transport.
-func (t *transport) AppendEntriesPipeline(id raft.ServerID, to raft.ServerAddress) (raft.AppendPipeline, error) {
-	if t.muted.Load() {
-		return nil, errMuted
-	}
-	inner, err := t.NetworkTransport.AppendEntriesPipeline(id, to)
-	if err != nil {
-		return nil, err
-	}
-	p := &pipeline{AppendPipeline: inner, from: t, id: id, out: make(chan raft.AppendFuture), done: make(chan struct{})}
-	t.pipes.Go(p.listen)
-	return p, nil
-}
-
 // Close implements raft.WithClose. It returns when all that the transport started has ended, pipelines
 // excepted: raft closes those, see wait.
 func (t *transport) Close() error {
@@ -139,7 +124,7 @@ func (t *transport) Close() error {
 }
 
 // wait returns when all pipelines have ended. Call it after raft has shut down.
-func (t *transport) wait() { t.pipes.Wait() }
+func (t *transport) wait() { t.pipes.served.Wait() }
 
 // trim keeps at most maxAppendBytes of entries, and one at least. Raft looks at what the request holds after the
 // call and goes on from there.
@@ -152,57 +137,4 @@ func trim(req *raft.AppendEntriesRequest) {
 			return
 		}
 	}
-}
-
-// pipeline is a raft.AppendPipeline whose answers are noted on their way.
-type pipeline struct {
-	raft.AppendPipeline
-	from *transport
-	id   raft.ServerID
-	out  chan raft.AppendFuture
-	done chan struct{}
-	once sync.Once
-}
-
-// AppendEntries implements raft.AppendPipeline.
-func (p *pipeline) AppendEntries(
-	req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse,
-) (raft.AppendFuture, error) {
-	if p.from.muted.Load() {
-		return nil, errMuted
-	}
-	trim(req)
-	return p.AppendPipeline.AppendEntries(req, resp)
-}
-
-// Consumer implements raft.AppendPipeline.
-func (p *pipeline) Consumer() <-chan raft.AppendFuture { return p.out }
-
-// listen passes answers on. A request that failed is dropped, for raft would count it as a sign of life from the
-// peer. The connection goes with it, so that the next request fails and raft starts over.
-func (p *pipeline) listen() {
-	for {
-		select {
-		case f := <-p.AppendPipeline.Consumer():
-			if f.Error() != nil {
-				p.from.peers.lost(p.id)
-				_ = p.AppendPipeline.Close()
-				continue
-			}
-			p.from.peers.heard(p.id, f.Request(), f.Response(), time.Now())
-			select {
-			case p.out <- f:
-			case <-p.done:
-				return
-			}
-		case <-p.done:
-			return
-		}
-	}
-}
-
-// Close implements raft.AppendPipeline.
-func (p *pipeline) Close() error {
-	p.once.Do(func() { close(p.done) })
-	return p.AppendPipeline.Close()
 }
