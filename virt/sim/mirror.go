@@ -87,10 +87,7 @@ func (d *Driver) runMirror(id cluster.InstanceID, m *mirror, conn net.Conn) {
 	})
 	for ctx.Err() == nil {
 		if conn != nil {
-			stop := context.AfterFunc(ctx, func() { conn.Close() })
-			d.sendMirror(ctx, id, m, newStream(conn))
-			stop()
-			conn.Close()
+			d.sendOver(ctx, id, m, conn)
 			conn = nil
 			continue
 		}
@@ -107,6 +104,13 @@ func (d *Driver) runMirror(id cluster.InstanceID, m *mirror, conn net.Conn) {
 	if conn != nil {
 		conn.Close()
 	}
+}
+
+// sendOver sends the disk over one connection, and closes that.
+func (d *Driver) sendOver(ctx context.Context, id cluster.InstanceID, m *mirror, conn net.Conn) {
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })() // what it waits for ends with ctx
+	d.sendMirror(ctx, id, m, newStream(conn))
 }
 
 // sendMirror sends the disk as it is, again whenever it has changed, until the connection breaks.
