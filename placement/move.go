@@ -40,13 +40,15 @@ func goOnFrom(v *cluster.View, r *cluster.Replica, in *cluster.Instance) {
 }
 
 // ForReplica makes the request of a copy of an instance's root disk: a node that the instance could be on, other than its own, with room for
-// the disk.
+// the disk. Volumes do not count: one that is on the instance's own node would leave the root disk without a copy, now and when the
+// volume is taken off again.
 func ForReplica(v *cluster.View, in *cluster.Instance) Request {
 	copied := *in
 	f := &copied.Spec.Flavor
 	f.VCPUs, f.MemoryMiB = 0, 0
 	copied.Spec.Scheduling.Host, copied.Spec.Scheduling.Forced = "", false
-	r := ForInstance(v, &copied)
+	copied.Mode.Host = ""
+	r := withoutVolumes(v, &copied)
 	r.Avoid = []cluster.NodeID{in.Node}
 	return r
 }

@@ -73,3 +73,26 @@ func chooses(x *Index, r *Request) bool {
 	_, ok := x.Choose(r)
 	return ok
 }
+
+// The root disk of an instance is to have a copy, and one of its volumes lies on its own node alone. The instance can be nowhere else,
+// and the copy can.
+func TestForReplica_VolumesDoNotHoldItBack(t *testing.T) {
+	l := newLedger(t, 2)
+	l.do(&cluster.CreateVolume{Volume: cluster.Volume{
+		ID: "v", Project: cluster.ProjectID(short(2)), User: cluster.UserID(short(3)), Name: "v", SizeGiB: 1, Type: cluster.DefaultVolumeType,
+	}})
+	c := l.create(0, 1)
+	c.Items[0].Node = cluster.NodeID(uid(1))
+	c.Items[0].Volumes = []cluster.NewVolume{{Existing: "v", Attachment: cluster.Attachment{ID: "a", Instance: c.Items[0].ID}}}
+	l.do(c)
+	v := l.state.View()
+	in, _ := v.Instance(c.Items[0].ID)
+	x := NewIndex(v, Options{})
+	if r := ForMove(v, in, nil, []cluster.NodeID{in.Node}, "", false); chooses(x, &r) {
+		t.Error("the instance went where its volume is not")
+	}
+	r := ForReplica(v, in)
+	if got, ok := x.Choose(&r); !ok || got.Node != cluster.NodeID(uid(2)) {
+		t.Errorf("the copy went to %q, %v", got.Node, ok)
+	}
+}

@@ -68,6 +68,11 @@ func NewRequest(spec *cluster.Spec, labels []string, holders []cluster.NodeID) R
 
 // ForInstance makes the request of an instance that waits for a node.
 func ForInstance(v *cluster.View, in *cluster.Instance) Request {
+	return withoutVolumes(v, in).withVolumes(v, v.VolumeNeeds(in.ID))
+}
+
+// withoutVolumes is ForInstance as if the instance had no volumes.
+func withoutVolumes(v *cluster.View, in *cluster.Instance) Request {
 	var networks []cluster.NetworkID
 	for _, id := range in.Ports {
 		if p, ok := v.Port(id); ok {
@@ -78,7 +83,7 @@ func ForInstance(v *cluster.View, in *cluster.Instance) Request {
 	if in.Mode.Host != "" { // it comes back from being shelved, to where the operator wants it
 		spec.Scheduling.Host = in.Mode.Host
 	}
-	r := NewRequest(&spec, labelsOf(v, networks), holdersOf(v, in.Spec.Image)).withVolumes(v, v.VolumeNeeds(in.ID))
+	r := NewRequest(&spec, labelsOf(v, networks), holdersOf(v, in.Spec.Image))
 	r.Instance, r.wishes = in.ID, wishesOf(v, in)
 	return r
 }
