@@ -15,6 +15,7 @@ const firstNewAddress = 201
 // The company renumbers its network: one machine after the other gets another address, the one that leads among them. Servers are created all the
 // while, every machine is the same node afterwards, and the last one gets another host name as well.
 func TestAddress_EveryNodeMovesInTurn(t *testing.T) {
+	t.Parallel()
 	s := newSimStage(t, 3)
 	p := s.supply(s.Nodes[0])
 	ids := map[string]string{}

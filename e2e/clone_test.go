@@ -11,6 +11,7 @@ import (
 // it is, nor under the machine's own address, nor when somebody edits the address in it. The original, and the cluster, have not
 // noticed.
 func TestClone_TwoNodesWithOneIdentityDoNotRun(t *testing.T) {
+	t.Parallel()
 	s := newSimStage(t, 3)
 	original, clone := s.Nodes[2], s.host()
 	before := s.kilonova(s.Nodes[0], "node", "show", original.Name())

@@ -14,6 +14,7 @@ import (
 // Three of five machines are lost for good. Of the two that are left one was off for a while and lacks what was acknowledged meanwhile: it may not
 // become the cluster, and says which node should. On that one, all is there that it had heard of. The lost may not come back, and a new machine joins.
 func TestRecover_OnTheMostAdvancedSurvivor(t *testing.T) {
+	t.Parallel()
 	s := newSimStage(t, 5)
 	s.must(s.WaitVoters(s.ctx, 5))
 	ahead, behind, lost := s.Nodes[0], s.Nodes[1], s.Nodes[2:]
@@ -117,6 +118,7 @@ func (s *stage) lists(via *cloud.Node, want map[string]string) error {
 // Two hypervisors and a witness are a cluster that loses any one of the three, and goes on: what was asked for is promised, and whoever comes back
 // hears of it.
 func TestWitness_AnyOneOfThreeIsLost(t *testing.T) {
+	t.Parallel()
 	s := newSimStage(t, 2)
 	w := s.host()
 	w.Witness = true
@@ -148,6 +150,7 @@ func TestWitness_AnyOneOfThreeIsLost(t *testing.T) {
 // The gossip key and the authority are replaced while one node is off. Everybody who looks is told for whom that waits; when the node is back, both go
 // on to their end without another word, and it takes part as before. What the former authority signed lets nobody in any more.
 func TestRotation_WaitsForWhoIsOff(t *testing.T) {
+	t.Parallel()
 	s := newSimStage(t, 3)
 	first, off := s.Nodes[0], s.Nodes[2]
 	p := s.supply(first)

@@ -10,5 +10,7 @@
 // program that KILONOVA_BIN names; without these they are skipped, and say so. Nothing is left behind: the last test of
 // the process looks.
 //
+// Stories on simulated hypervisors that wait more than they compute are told beside each other, after all others (t.Parallel).
+//
 // To run one: KILONOVA_BIN=$PWD/bin/kilonova go test ./e2e -run TestLeader -v
 package e2e

@@ -18,6 +18,7 @@ const memberLimit = 2 * time.Minute
 // A cluster has been busy for so long that its log does not reach back to its beginning any more. A fourth node joins, is given a snapshot,
 // and lists the same servers as the others.
 func TestJoin_LateFromASnapshot(t *testing.T) {
+	t.Parallel()
 	const every, renames = 64, 200
 	s := newSimStage(t, 3, "--snapshot-entries", fmt.Sprint(every))
 	supplies := s.supply(s.Nodes[0])
@@ -102,6 +103,7 @@ const removedWords = "this node was removed from the cluster"
 // One node is removed while it runs, another one while it is down. Both end, also when they are started again, and say why; no token brings
 // their identities back. A wiped machine joins as a new node.
 func TestRemove_WhoWasRemovedMayNotComeBack(t *testing.T) {
+	t.Parallel()
 	s := newSimStage(t, 5)
 	first, running, down := s.Nodes[0], s.Nodes[3], s.Nodes[4]
 
@@ -170,6 +172,7 @@ func (s *stage) wipe(n *cloud.Node) error {
 
 // Machines try to join with what they should not have. Each is told what is wrong, and the cluster stays as it was.
 func TestJoin_WithoutTheRightIsRefused(t *testing.T) {
+	t.Parallel()
 	s := newSimStage(t, 1)
 	first := s.Nodes[0]
 	stranger := s.host()

@@ -25,6 +25,7 @@ const (
 // The peer port answers nodes of the cluster. Who shows no certificate, one of another cluster, one that is not a peer's, or that of a node
 // that was removed, gets not a byte.
 func TestPeerPort_AnswersNobodyButMembers(t *testing.T) {
+	t.Parallel()
 	s := newSimStage(t, 2)
 	first, second := s.Nodes[0], s.Nodes[1]
 	foreign, removed := s.host(), s.host()

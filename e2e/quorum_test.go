@@ -19,6 +19,7 @@ const (
 // it remembers it gives to those who ask for that, labelled. The two go on. When the cut ends, what was asked of the lonely node was either
 // done once or not at all, and asking again under the same key settles it.
 func TestNoQuorum_NothingIsAcknowledgedAndEveryoneIsAnswered(t *testing.T) {
+	t.Parallel()
 	s := newSimStage(t, 3)
 	p := s.supply(s.Nodes[0])
 	before := s.create(s.Nodes[0], p.createRequest("before"))

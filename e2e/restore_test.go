@@ -17,6 +17,7 @@ import (
 // began, and nothing that nobody asked for. It starts nothing until an operator says that the former cluster is gone. That one still lives, as it
 // happens: neither lets the other's machines in, by whatever they show.
 func TestRestore_OnOtherMachinesWhileTheFormerClusterLives(t *testing.T) {
+	t.Parallel()
 	s := newSimStage(t, 2)
 	p := s.supply(s.Nodes[0])
 	work := s.load(p)

@@ -12,6 +12,7 @@ import (
 // The disk of the host that leads fills up. Before a write fails another one leads, and the operator is told, who makes room; then the host takes guests
 // again. Another disk fills up to the last byte: its node ends, and says why. The others go on, and it comes back when there is room.
 func TestDisk_NearlyFullAndFull(t *testing.T) {
+	t.Parallel()
 	s := newSimStage(t, 3)
 	p := s.supply(s.Nodes[0])
 	ids := map[string]string{}
