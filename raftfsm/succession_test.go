@@ -1,6 +1,7 @@
 package raftfsm
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -145,4 +146,47 @@ func silentLeaderIsReplacedInTime(t *testing.T) {
 		t.Errorf("%d of 12 took longer than %v", slow, inTime)
 	}
 	l.same()
+}
+
+// Followers were restarted since they last spoke to each other, so that the connections which they kept are broken. That costs the
+// next election nothing.
+func TestSuccession_BrokenConnectionsCostNoElection(t *testing.T) {
+	synctest.Test(t, brokenConnectionsCostNoElection)
+}
+
+func brokenConnectionsCostNoElection(t *testing.T) {
+	l := newLab(t)
+	l.grow(3)
+	again := func(r *replica) {
+		n := 0
+		for n = 1; nodeID(n) != r.id; n++ {
+		}
+		l.open(n)
+		l.wait("all vote", func() bool { return len(l.all()) == 3 && voters(l.leader().Raft) == 3 })
+		time.Sleep(2 * time.Second)
+	}
+	for i := range 8 {
+		for range 3 { // whoever has led keeps connections
+			if err := l.leader().Transfer(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+		}
+		leader := l.leader()
+		for _, r := range l.all() {
+			if r != leader && r.id != l.all()[i%3].id {
+				l.stop(r)
+				again(r)
+			}
+		}
+		l.must(leader, project(i))
+		time.Sleep(time.Second + time.Duration(i)*41*time.Millisecond)
+		l.stop(leader)
+		start := time.Now()
+		l.leader()
+		if took := time.Since(start); took > soon {
+			t.Errorf("election %d took %v", i, took)
+		}
+		again(leader)
+	}
 }
