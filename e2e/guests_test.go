@@ -48,6 +48,7 @@ type guests struct {
 
 func buildSmall(t *testing.T) guest.Small {
 	t.Helper()
+	needHosts(t) // what makes guests is root's, too
 	small, err := guest.BuildSmall(t.Context(), lab.CacheDir(), func(step string) { t.Log(step) })
 	if err != nil {
 		t.Fatal(err)

@@ -59,7 +59,7 @@ func TestCreateSwap_IsSwapSpace(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Size() != 64*mib {
 		t.Errorf("%+v, %v", info, err)
 	}
-	if out, err := exec.Command("swaplabel", path).CombinedOutput(); err != nil || !strings.Contains(string(out), "UUID") {
+	if out, err := exec.Command("/sbin/swaplabel", path).CombinedOutput(); err != nil || !strings.Contains(string(out), "UUID") {
 		t.Errorf("swaplabel: %v: %s", err, out)
 	}
 	if err := CreateSwap(path, mib); !errors.Is(err, fs.ErrExist) {
