@@ -97,7 +97,7 @@ func (s *stage) isMember(via *cloud.Node, name, address string) error {
 
 // A machine with a guest gets another address, and later the two other machines are lost for good: the cluster is recovered on it. The guest counts on
 // through both, in the same QEMU, and can be told what to do afterwards.
-func TestAddress_AGuestGoesOnRunning(t *testing.T) {
+func TestOperations_GoOnWhileTheHostMoves(t *testing.T) {
 	if !wholeProgramme() {
 		t.Skip("make test-operations tells this")
 	}

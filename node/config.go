@@ -33,7 +33,7 @@ const (
 // Config is what an operator sets for a node.
 type Config struct {
 	Bind      string // IP address of every port
-	MovedFrom string // the operator\'s word that this machine had this address when it was enrolled, and has Bind now; "": it did not move
+	MovedFrom string // the operator's word that this machine had this address when it was enrolled, and has Bind now; "": it did not move
 	DataDir   string
 	Name      string // host name in the cluster; "": the machine's own
 	Zone      string

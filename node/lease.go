@@ -32,14 +32,12 @@ func (a *agreement) RenewLease(ctx context.Context) (cluster.Grant, error) {
 	if !errors.Is(err, peer.ErrNotLeader) {
 		return grant, err
 	}
-	leader, known := a.raft.Leader()
-	if !known {
-		leader.ID = a.voterInTurn()
-	}
-	if leader.ID == "" || leader.ID == a.self {
+	leader, ctx, release := a.elsewhere(ctx)
+	defer release()
+	if leader == "" {
 		return grant, err
 	}
-	return a.peers.Lease(ctx, leader.ID)
+	return a.peers.Lease(ctx, leader)
 }
 
 // RenewHere implements peer.Agreement. A majority confirms after the question came that this node leads, so whoever leads later is elected

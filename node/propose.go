@@ -81,15 +81,17 @@ func (a *agreement) try(ctx context.Context, c cluster.Command) (cluster.Result,
 	if !errors.Is(err, peer.ErrNotLeader) {
 		return res, err
 	}
-	leader, ctx, cancel := a.elsewhere(ctx)
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
+	leader, ctx, release := a.elsewhere(ctx)
+	defer release()
 	if leader == "" {
 		return res, err
 	}
 	return a.peers.Propose(ctx, leader, c)
 }
 
-// elsewhere names the other node that leads, "" when none is known, and gives a context for one question to it.
+// elsewhere names the other node that leads, "" when none is known, and gives a context for one question to it: it ends when another one leads.
 func (a *agreement) elsewhere(ctx context.Context) (cluster.NodeID, context.Context, context.CancelFunc) {
 	leader, until, known := a.raft.LeaderUntil()
 	if !known {
@@ -98,7 +100,7 @@ func (a *agreement) elsewhere(ctx context.Context) (cluster.NodeID, context.Cont
 	if leader.ID == "" || leader.ID == a.self {
 		return "", ctx, func() {}
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := context.WithCancel(ctx)
 	forget := context.AfterFunc(until, cancel)
 	return leader.ID, ctx, func() { forget(); cancel() }
 }

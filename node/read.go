@@ -41,8 +41,10 @@ func (a *agreement) readIndex(ctx context.Context) (uint64, error) {
 }
 
 func (a *agreement) askBarrier(ctx context.Context) (uint64, error) {
-	leader, ctx, cancel := a.elsewhere(ctx)
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
+	leader, ctx, release := a.elsewhere(ctx)
+	defer release()
 	if leader == "" {
 		return 0, peer.ErrNotLeader
 	}

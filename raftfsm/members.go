@@ -77,9 +77,7 @@ func (r *Raft) AddMember(ctx context.Context, id cluster.NodeID, addr string) er
 		if string(s.Address) == addr {
 			return r.mayServe()
 		}
-		bounded, cancel := context.WithTimeout(ctx, ProposeTimeout)
-		defer r.trans.pipes.bar(bounded, s.ID)()
-		cancel()
+		defer r.trans.pipes.bar(ctx, s.ID)()
 	}
 	return r.change(ctx, func() raft.Future {
 		return r.raft.AddNonvoter(raft.ServerID(id), raft.ServerAddress(addr), 0, enqueueTimeout)

@@ -41,9 +41,12 @@ func (ps *pipelines) remove(p *pipeline) {
 	delete(ps.open, p)
 }
 
-// bar ends the pipelines to a member and lets none begin until release is called. It returns when raft has let go of them, or with ctx.
-// Raft reads a member's address without its lock when a pipeline breaks, so that must not happen while the address is changed.
+// bar ends the pipelines to a member and lets none begin until release is called. It returns when raft has let go of them, with ctx, or
+// after ProposeTimeout. Raft reads a member's address without its lock when a pipeline breaks, so that must not happen while the address
+// is changed.
 func (ps *pipelines) bar(ctx context.Context, id raft.ServerID) (release func()) {
+	ctx, cancel := context.WithTimeout(ctx, ProposeTimeout)
+	defer cancel()
 	ps.mu.Lock()
 	if ps.barred == nil {
 		ps.barred = map[raft.ServerID]bool{}
