@@ -29,18 +29,12 @@ func damaged(ctx context.Context, n *nemesis, p *peer, c choice) (*wound, error)
 	if err != nil {
 		return nil, errors.Join(err, p.raise())
 	}
-	n.renewing = true
-	over := n.beside(func() error {
+	return n.replaced(what+" of "+p.Name(), p, func() error {
 		if err := n.suffer(ctx, p); err != nil {
 			n.fault("%s of %s: %v", what, p.Name(), err)
 		}
 		return errors.Join(p.cut(), n.renew(ctx, p))
-	})
-	return &wound{what: what + " of " + p.Name(), peers: []*peer{p}, mend: func(ctx context.Context) error {
-		err := over(ctx)
-		n.renewing = errors.Is(err, errLater)
-		return err
-	}}, nil
+	}), nil
 }
 
 // damage flips a bit or cuts off the end of one of the files below a directory, as the dice have it, and tells which.

@@ -33,13 +33,13 @@ func wiped(ctx context.Context, n *nemesis, p *peer, _ choice) (*wound, error) {
 	if err := p.cut(); err != nil {
 		return nil, err
 	}
-	return n.renewal(ctx, "cut the power of "+p.Name()+", wipe it and let it join anew", p), nil
+	return n.replaced("cut the power of "+p.Name()+", wipe it and let it join anew", p, func() error { return n.renew(ctx, p) }), nil
 }
 
-// renewal is the wound of a host without power whose node is replaced.
-func (n *nemesis) renewal(ctx context.Context, what string, p *peer) *wound {
+// replaced is the wound of a host whose node is replaced, which do does beside. It is the only one of its kind meanwhile.
+func (n *nemesis) replaced(what string, p *peer, do func() error) *wound {
 	n.renewing = true
-	over := n.beside(func() error { return n.renew(ctx, p) })
+	over := n.beside(do)
 	return &wound{what: what, peers: []*peer{p}, mend: func(ctx context.Context) error {
 		err := over(ctx)
 		n.renewing = errors.Is(err, errLater)
