@@ -15,6 +15,7 @@ import (
 	"github.com/kilonova/kilonova/e2e/guest"
 	"github.com/kilonova/kilonova/e2e/lab"
 	"github.com/kilonova/kilonova/virt"
+	"github.com/kilonova/kilonova/virt/disk"
 )
 
 // volume makes a volume with a pattern in it.
@@ -125,7 +126,7 @@ func TestQEMU_EncryptedVolumeOpensAndItsPassphraseIsForgotten(t *testing.T) {
 	b.start()
 	secret := []byte("correct horse battery staple")
 	path := filepath.Join(b.config.DataDir, "luks")
-	run(t, "qemu-img", "create", "-q", "--object", "secret,id=s,data="+string(secret), "-f", "luks", "-o", "key-secret=s,iter-time=10", path, "4M")
+	b.must("create an encrypted disk", disk.CreateLUKS(b.ctx, path, 4<<20, secret))
 	d := virt.Disk{ID: "44444444-0000-4000-8000-000000000004", Path: path, Format: "raw", Secret: []byte("kangaroo")}
 	err := b.driver.AttachDisk(b.ctx, b.id, d)
 	if err == nil || strings.Contains(err.Error(), "kangaroo") {
