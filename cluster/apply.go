@@ -58,9 +58,14 @@ func (s *State) applyCommand(c *Command) (Result, error) {
 	return r, nil
 }
 
+// isOf tells whether it may be the outcome of a request with a digest. Without one, requests are told apart by their IDs alone.
+func (o *outcome) isOf(digest Hash) bool {
+	return o.Digest == digest || o.Digest.IsZero() || digest.IsZero()
+}
+
 // repeated answers a request that was applied before.
 func (s *State) repeated(o *outcome, c *Command) Result {
-	if o.Digest != c.Digest && !o.Digest.IsZero() && !c.Digest.IsZero() {
+	if !o.isOf(c.Digest) {
 		return Result{Index: s.t.meta.Index, Err: Errorf(Conflict, "The Idempotency-Key was used for another request already")}
 	}
 	return o.Result

@@ -15,8 +15,11 @@ type View struct {
 // Index is the log index of the last entry that the view holds.
 func (v *View) Index() uint64 { return v.t.meta.Index }
 
-// Remembers tells whether the result of a command that carried the ID is remembered.
-func (v *View) Remembers(id RequestID) bool { _, ok := v.t.requests.Get(id); return ok }
+// Remembers tells whether a command of this ID and digest would be answered with the remembered result of an earlier one.
+func (v *View) Remembers(id RequestID, digest Hash) bool {
+	o, ok := v.t.requests.Get(id)
+	return ok && o.isOf(digest)
+}
 
 // Time is the time of the newest command that the view holds.
 func (v *View) Time() Time { return v.t.meta.Time }

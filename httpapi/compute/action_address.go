@@ -58,7 +58,8 @@ func removeAddress(c *call, in *cluster.Instance, raw json.RawMessage) error {
 	}, bad("Instance %s does not have fixed IP '%s'.", in.ID, address))
 }
 
-// changePort stores the first port of the server that change changes. none is the error when there is no such port.
+// changePort stores the first port of the server that change changes. none is the error when there is no such port; a repetition finds
+// none when the first one changed it.
 func (c *call) changePort(in *cluster.Instance, change func(*cluster.Port) bool, none error) error {
 	if err := c.unlocked(in); err != nil {
 		return err
@@ -75,6 +76,9 @@ func (c *call) changePort(in *cluster.Instance, change func(*cluster.Port) bool,
 					return &cluster.PutPort{Port: *p, Bare: true}, nil
 				}
 			}
+		}
+		if !c.first() {
+			return nil, nil
 		}
 		return nil, none
 	})

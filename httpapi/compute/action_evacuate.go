@@ -58,7 +58,7 @@ func evacuateServer(c *call, in *cluster.Instance, raw json.RawMessage) error {
 		switch {
 		case !ok:
 			return notFound("Compute host %s not found.", body.Host)
-		case to.ID == in.Node:
+		case to.ID == in.Node && c.first():
 			return bad("The target host can't be the same one.")
 		}
 	}

@@ -49,7 +49,8 @@ func resizeServer(c *call, in *cluster.Instance, raw json.RawMessage) error {
 	}
 	now := in.Spec.Flavor
 	switch {
-	case f.ID == now.ID && c.first():
+	case !c.first(): // the first one made it what it is now
+	case f.ID == now.ID:
 		return bad("When resizing, instances must change flavor!")
 	case f.DiskGiB == 0 && now.DiskGiB != 0:
 		return bad("Server disk was unable to be resized because: Resize to zero disk flavor is not allowed.")
@@ -135,7 +136,7 @@ func migrateServer(c *call, in *cluster.Instance, raw json.RawMessage) error {
 		if err != nil {
 			return err
 		}
-		if n.ID == in.Node {
+		if n.ID == in.Node && c.first() {
 			return bad("Cannot migrate to the host where the server exists.")
 		}
 	}

@@ -27,7 +27,9 @@ type lab struct {
 	handler http.Handler
 	shapes  resttest.Goldens
 	console string
-	down    bool // the node
+	down    bool   // the node
+	key     string // under which what is asked is done once; "": none
+	last    ask    // what was asked last
 	image   cluster.ImageID
 	network cluster.NetworkID
 	subnet  cluster.SubnetID
@@ -129,6 +131,10 @@ func (l *lab) send(a ask) *answer {
 	for k, v := range a.header {
 		r.Header[k] = v
 	}
+	if l.key != "" {
+		r.Header.Set(rest.IdempotencyKeyHeader, l.key)
+	}
+	l.last = a
 	if a.token != "" {
 		r.Header.Set("X-Auth-Token", a.token)
 	}

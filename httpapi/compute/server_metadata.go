@@ -110,7 +110,7 @@ func (c *call) setOneMetadata() error {
 func (c *call) deleteMetadata() error {
 	key := c.param("key")
 	err := c.changeMetadata("delete metadata", func(m map[string]string) error {
-		if _, ok := m[key]; !ok {
+		if _, ok := m[key]; !ok && c.first() {
 			return errNoMetadata
 		}
 		delete(m, key)

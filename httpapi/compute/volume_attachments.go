@@ -164,20 +164,30 @@ func (c *call) attachVolume() error {
 }
 
 func (c *call) detachVolume() error {
+	op := &cluster.DetachVolume{Volume: cluster.VolumeID(c.param("volume")), Instance: cluster.InstanceID(c.param("server")), By: c.by()}
+	if c.first() { // a repetition may find it detached
+		in, v, err := c.detachable()
+		if err != nil {
+			return err
+		}
+		op.Volume, op.Instance = v.ID, in.ID
+	}
+	return c.accept(op)
+}
+
+// detachable finds the volume of the path, and refuses to take it from a server that cannot let go of it now.
+func (c *call) detachable() (*cluster.Instance, *cluster.Volume, error) {
 	in, v, a, err := c.attachment()
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	if a.Boot {
-		return bad("Cannot detach a root device volume")
+		return nil, nil, bad("Cannot detach a root device volume")
 	}
 	if err := c.volumesChange(in, "detach_volume"); err != nil {
-		return err
+		return nil, nil, err
 	}
-	if err := c.nodeAnswers(in); err != nil {
-		return err
-	}
-	return c.accept(&cluster.DetachVolume{Volume: v.ID, Instance: in.ID, By: c.by()})
+	return in, v, c.nodeAnswers(in)
 }
 
 // updateAttachment changes whether a volume goes with its server (since 2.85). To put another volume in its place is refused: no driver

@@ -99,10 +99,11 @@ func Update(r *http.Request, b Backend, decide func(*cluster.View) (cluster.Op, 
 }
 
 // Repeats tells whether a request is the repetition of one whose first change the view remembers. What that made must not be held against the
-// repetition, which is answered with what came of it.
+// repetition, which is answered with what came of it. Another request under the same key is none. Decode the body before.
 func Repeats(r *http.Request, view *cluster.View) bool {
 	key := r.Header.Get(IdempotencyKeyHeader)
-	return key != "" && view.Remembers(attempt(r, exchangeOf(r), key, 0))
+	x := exchangeOf(r)
+	return key != "" && view.Remembers(attempt(r, x, key, 0), requestDigest(r, x))
 }
 
 // attempt names a change by what stays the same when the client repeats the request: who, what, its key, and which
