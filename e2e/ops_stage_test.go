@@ -126,18 +126,21 @@ func (l *life) becomes(check func(now, before guest.Console) error, before guest
 	return now
 }
 
-// What a guest that does not do as it should is asked for, of libvirt and of QEMU.
-var diagnoses = [][]string{
-	{"domstate", "--reason"}, {"domjobinfo"}, {"domblkerror"}, {"qemu-monitor-command", "--hmp", "info status"},
-	{"qemu-monitor-command", "--hmp", "info block-jobs"}, {"qemu-monitor-command", "--hmp", "info registers -a"},
-}
+// What a guest that does not do as it should is asked for, of libvirt and of QEMU: first what it is at, then whether it does anything and
+// what its processor waits for, which is asked again after a blow that no guest can overhear.
+var (
+	diagnoses = [][]string{{"domstate", "--reason"}, {"domjobinfo"}, {"domblkerror"}, {"qemu-monitor-command", "--hmp", "info block-jobs"}}
+	pulse     = [][]string{
+		{"qemu-monitor-command", "--hmp", "info status"}, {"qemu-monitor-command", "--hmp", "info blockstats"},
+		{"qemu-monitor-command", "--hmp", "info lapic"}, {"qemu-monitor-command", "--hmp", "info pic"},
+		{"qemu-monitor-command", "--hmp", "info registers"},
+	}
+	blow = [][]string{{"inject-nmi"}}
+)
 
 // diagnose shows what the guest said last, and in what state its QEMU is.
 func (l *life) diagnose() {
-	if text, err := l.console(l.via, l.ID); err == nil {
-		lines := slices.DeleteFunc(strings.Split(strings.TrimSpace(text), "\n"), func(l string) bool { return strings.HasPrefix(l, "count ") })
-		l.t.Logf("the end of what %s said beside its counts:\n%s", l.Name, strings.Join(lines[max(0, len(lines)-logLines):], "\n"))
-	}
+	l.sayings()
 	all, err := l.Lab.QEMUs()
 	if err != nil {
 		l.t.Log(err)
@@ -146,11 +149,20 @@ func (l *life) diagnose() {
 		if !slices.ContainsFunc(all, func(q lab.QEMU) bool { return q.UUID == l.ID && q.Host == n.Name() }) {
 			continue
 		}
-		for _, d := range diagnoses {
+		for _, d := range slices.Concat(diagnoses, pulse, blow, pulse) {
 			out, err := n.Host.Run(l.ctx, append([]string{"virsh", d[0], l.ID}, d[1:]...)...)
 			l.t.Logf("%s: virsh %s: %s %v", n.Name(), strings.Join(d, " "), strings.TrimSpace(out), err)
 		}
 	}
+	l.sayings()
+}
+
+// sayings shows the end of what the guest said beside its counts, and the last count.
+func (l *life) sayings() {
+	text, err := l.console(l.via, l.ID)
+	lines := slices.DeleteFunc(strings.Split(strings.TrimSpace(text), "\n"), func(l string) bool { return strings.HasPrefix(l, "count ") })
+	l.t.Logf("%s is at %d (%v); the end of what it said beside its counts:\n%s", l.Name, guest.ReadConsole(text).Count, err,
+		strings.Join(lines[max(0, len(lines)-logLines):], "\n"))
 }
 
 // alone checks that the guest has one QEMU in the whole lab, on the node that the API names.
