@@ -47,7 +47,7 @@ func (l *Live) validate() error {
 func (n *node) openMoves(h *host, volumes reconcile.Volumes) moves {
 	live := n.cfg.Live
 	destination := operate.NewDestination(operate.DestinationConfig{
-		Node: n.id.Node, Cluster: n.state, Driver: h.driver, Images: h.blobs, Volumes: volumes,
+		Node: n.id.Node, Cluster: n.state, Driver: h.driver, Images: h.blobs, Volumes: volumes, Orders: h.lease,
 		Sockets: operate.UNIXSockets{}, Log: n.cfg.Log,
 	})
 	return moves{

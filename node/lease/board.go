@@ -33,7 +33,14 @@ type Notice struct {
 	Kill      time.Duration        `json:"kill"`
 	Device    string               `json:"device"` // hardware watchdog to be fed while all is well; "": none
 	Instances []cluster.InstanceID `json:"instances"`
+
+	// Instances that the hypervisor was told to start here, and that are not this node's any more: their guests are ended whatever the lease is.
+	Barred []cluster.InstanceID `json:"barred,omitempty"`
+	Orders []Order              `json:"orders,omitempty"` // for a later daemon
 }
+
+// watches tells whether there is anything for a watchdog to do, or may be.
+func (n *Notice) watches() bool { return len(n.Instances)+len(n.Barred) > 0 }
 
 // Board is a directory, best in memory, over which a daemon and its watchdog tell each other what the other may not live to say.
 // It is safe for concurrent use.

@@ -10,6 +10,9 @@
 // passed. A leader grants nothing before its own term is in the state, nothing that a majority did not confirm after it was asked, and nothing to
 // a node that it is about to lose. A node holds a lease again only when it has seen the state in which it was lost.
 //
+// A start that the hypervisor was told to make stands on the board until it is answered. One that is in doubt when its instance is another node's is barred: daemon
+// and watchdog end its guest wherever they see it, whatever the lease is, until a new start of it is let through (Holder.Ordering). A guest that is this node's is never barred.
+//
 // What it relies on: clocks that differ by less than a twentieth in speed. A lease is counted by CLOCK_BOOTTIME, which goes on while the
 // machine sleeps. If daemon and watchdog are both stopped, as by a hanging kernel or a paused host, only a hardware
 // watchdog ends the guests; Watch feeds the one that it is given.

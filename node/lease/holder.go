@@ -66,6 +66,11 @@ type Holder struct {
 	grant  cluster.Grant
 	fenced map[cluster.InstanceID]bool
 	posted []cluster.InstanceID // what the watchdog knows of
+	orders map[cluster.InstanceID]*order
+	shut   []cluster.InstanceID // what the watchdog knows to be barred
+
+	fresh   bool       // the state of a grant was seen; owned by renew
+	posting sync.Mutex // one notice after the other
 }
 
 // NewHolder reads from the board what an earlier daemon and its watchdog left there.
@@ -73,9 +78,12 @@ func NewHolder(c Config) (*Holder, error) {
 	if c.Clock == nil {
 		c.Clock = BootTime
 	}
-	h := &Holder{Config: c, fenced: map[cluster.InstanceID]bool{}}
+	h := &Holder{Config: c, fenced: map[cluster.InstanceID]bool{}, orders: map[cluster.InstanceID]*order{}}
 	if n, err := c.Board.Read(); err == nil && n.Boot == c.Boot { // the daemon was restarted: the lease is the machine's
 		h.until, h.grant = n.Until, cluster.Grant{Stop: n.Stop, Kill: n.Kill}
+		for _, o := range n.Orders {
+			h.orders[o.ID] = &order{index: o.Index}
+		}
 	}
 	return h, h.recall()
 }
@@ -148,6 +156,7 @@ func (h *Holder) Run(ctx context.Context) {
 	wg.Go(func() { h.renew(ctx) })
 	wg.Go(func() { h.fence(ctx) })
 	wg.Go(func() { h.guard(ctx) })
+	wg.Go(func() { h.tend(ctx) })
 }
 
 // renew asks for the lease again and again.
@@ -176,7 +185,7 @@ func (h *Holder) ask(ctx context.Context, patience time.Duration) error {
 	if err != nil {
 		return err
 	}
-	if !h.Held() {
+	if !h.Held() || !h.fresh {
 		// The instances may be elsewhere by now. What says so is in the state of the grant, and what the watchdog did is on the board.
 		if err := h.Cluster.WaitApplied(bounded, g.Index); err != nil {
 			return fmt.Errorf("see the state of the lease: %w", err)
@@ -184,6 +193,7 @@ func (h *Holder) ask(ctx context.Context, patience time.Duration) error {
 		if err := h.recall(); err != nil {
 			return err
 		}
+		h.fresh = true
 	}
 	h.take(asked, g)
 	if err := h.post(); err != nil {
@@ -230,18 +240,21 @@ func (h *Holder) guarded(view *cluster.View) []*cluster.Instance {
 
 // post tells the watchdog.
 func (h *Holder) post() error {
+	h.posting.Lock()
+	defer h.posting.Unlock()
 	view, _ := h.Cluster.Latest()
 	ids := []cluster.InstanceID{}
 	for _, in := range h.guarded(view) {
 		ids = append(ids, in.ID)
 	}
+	orders, barred := h.open(view)
 	h.mu.Lock()
 	n := Notice{
 		Until: h.until, Grace: h.grant.Kill / 2, Stop: h.grant.Stop, Kill: h.grant.Kill,
-		Boot: h.Boot, Device: h.Device, Instances: ids,
+		Boot: h.Boot, Device: h.Device, Instances: ids, Orders: orders, Barred: barred,
 	}
 	h.mu.Unlock()
-	if len(ids) > 0 && h.Watch != nil {
+	if n.watches() && h.Watch != nil {
 		if err := h.Watch(); err != nil {
 			return fmt.Errorf("start the watchdog: %w", err)
 		}
@@ -251,7 +264,7 @@ func (h *Holder) post() error {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.posted = ids
+	h.posted, h.shut = ids, barred
 	return nil
 }
 

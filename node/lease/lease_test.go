@@ -286,6 +286,7 @@ func sleeper(t *testing.T, name string, id cluster.InstanceID) <-chan struct{} {
 // What stands on a board may be cut off, or anything at all.
 func FuzzBoard(f *testing.F) {
 	f.Add([]byte(`{"until":1,"instances":["a"]}`))
+	f.Add([]byte(`{"until":1,"barred":["a"],"orders":[{"id":"a","index":7}]}`))
 	f.Add([]byte(`{"until":`))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, text []byte) {

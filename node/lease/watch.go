@@ -21,8 +21,8 @@ import (
 const watchEvery = 100 * time.Millisecond
 
 // Watch is the watchdog: when the lease on a board is over and the daemon's grace, too, it kills the QEMU of each instance named there,
-// without libvirt and without the daemon, and goes on until a new lease is posted. It ends with ctx, when no instance is left to guard, or when
-// another watchdog has the board.
+// without libvirt and without the daemon, and goes on until a new lease is posted. Those of barred instances it kills whenever it sees them.
+// It ends with ctx, when no instance is left to guard, or when another watchdog has the board.
 func Watch(ctx context.Context, b *Board, proc string, clock Clock, log *slog.Logger) error {
 	release, ok, err := b.Lock()
 	if err != nil || !ok {
@@ -33,7 +33,7 @@ func Watch(ctx context.Context, b *Board, proc string, clock Clock, log *slog.Lo
 	defer w.device.close()
 	for pause(ctx, watchEvery) {
 		n, err := b.Read()
-		if err != nil || len(n.Instances) == 0 {
+		if err != nil || !n.watches() {
 			return err
 		}
 		w.look(n)
@@ -53,9 +53,9 @@ type watchdog struct {
 func (w *watchdog) look(n Notice) {
 	var left int
 	if w.clock() >= n.Until+n.Grace {
-		left = w.kill(n.Instances)
+		left = w.kill(n.Instances, true)
 	}
-	if left > 0 {
+	if left += w.kill(n.Barred, false); left > 0 {
 		return
 	}
 	if err := w.device.feed(n.Device, n.Stop); err != nil {
@@ -63,8 +63,12 @@ func (w *watchdog) look(n Notice) {
 	}
 }
 
-// kill ends the QEMUs of instances and returns how many there were, since one that was killed may not be gone yet.
-func (w *watchdog) kill(ids []cluster.InstanceID) int {
+// kill ends the QEMUs of instances and returns how many there were, since one that was killed may not be gone yet. ours are those that are to be
+// started again if nobody else did.
+func (w *watchdog) kill(ids []cluster.InstanceID, ours bool) int {
+	if len(ids) == 0 {
+		return 0
+	}
 	running, err := processes(w.proc, ids)
 	if err != nil {
 		w.log.Error("look for guests", "err", err)
@@ -77,11 +81,15 @@ func (w *watchdog) kill(ids []cluster.InstanceID) int {
 	for _, p := range running {
 		fenced = append(fenced, p.id)
 	}
-	if err := w.board.Fence(fenced); err != nil {
-		w.log.Warn("note what is fenced", "err", err)
+	why := "an order to start this guest was carried out when it was no longer this node's"
+	if ours {
+		why = "the lease is over and the daemon did not end this guest"
+		if err := w.board.Fence(fenced); err != nil {
+			w.log.Warn("note what is fenced", "err", err)
+		}
 	}
 	for _, p := range running {
-		w.log.Warn("the lease is over and the daemon did not end this guest", "instance", p.id, "pid", p.pid)
+		w.log.Warn(why, "instance", p.id, "pid", p.pid)
 		if err := p.kill(); err != nil {
 			w.log.Error("kill a guest", "instance", p.id, "pid", p.pid, "err", err)
 		}

@@ -48,6 +48,7 @@ type host struct {
 	cut     bool
 	hung    bool // its daemon; its watchdog is not
 	last    cluster.Result
+	virt    *hangable
 
 	holder *Holder
 	end    func()
@@ -63,6 +64,7 @@ const (
 const (
 	bugHaste = "a new leader does not wait for what an earlier one granted"
 	bugDog   = "nobody ends the guest when the daemon hangs"
+	bugLate  = "nobody ends a guest whose start is carried out late"
 )
 
 // quick is a lease that makes tests short.
@@ -130,7 +132,7 @@ func (w *world) newHost(i int) *host {
 		w.t.Fatal(err)
 	}
 	state := cluster.NewState()
-	return &host{w: w, id: nodeID(i), speed: 1, began: time.Now(), sim: d, board: board,
+	return &host{w: w, id: nodeID(i), speed: 1, began: time.Now(), sim: d, virt: &hangable{Driver: d}, board: board,
 		state: state, view: state.View(), changed: make(chan struct{})}
 }
 
@@ -143,7 +145,7 @@ func (h *host) start() {
 	if err != nil {
 		h.w.t.Fatal(err)
 	}
-	loop := reconcile.New(reconcile.Config{Node: h.id, Cluster: h, Driver: h.sim, Images: nothing{}, Volumes: nothing{}, Lease: holder, Log: quiet, Starts: 2})
+	loop := reconcile.New(reconcile.Config{Node: h.id, Cluster: h, Driver: h.virt, Images: nothing{}, Volumes: nothing{}, Lease: holder, Log: quiet, Starts: 2})
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { holder.Run(ctx) })
@@ -160,14 +162,14 @@ func (d daemon) Domains(ctx context.Context) ([]virt.Domain, error) {
 	if d.w.hangs(d.host) {
 		return nil, virt.ErrUnavailable
 	}
-	return d.sim.Domains(ctx)
+	return d.virt.Domains(ctx)
 }
 
 func (d daemon) Stop(ctx context.Context, id cluster.InstanceID, how virt.StopMode) error {
 	if d.w.hangs(d.host) {
 		return virt.ErrUnavailable
 	}
-	return d.sim.Stop(ctx, id, how)
+	return d.virt.Stop(ctx, id, how)
 }
 
 func (w *world) hangs(h *host) bool {
@@ -179,7 +181,15 @@ func (w *world) hangs(h *host) bool {
 // bark does what Watch does, to a simulated guest.
 func (h *host) bark(ctx context.Context) {
 	n, err := h.board.Read()
-	if err != nil || h.clock() < n.Until+n.Grace {
+	if err != nil {
+		return
+	}
+	for _, id := range n.Barred {
+		if h.w.bug != bugLate && running(ctx, h.sim) {
+			_ = h.sim.Stop(ctx, id, virt.Destroy)
+		}
+	}
+	if h.clock() < n.Until+n.Grace {
 		return
 	}
 	for _, id := range n.Instances {

@@ -55,3 +55,26 @@ func TestArrivals_TheDestinationSpeaksForASourceThatCannot(t *testing.T) {
 		}
 	})
 }
+
+// MayArrive implements Orders.
+func (h *host) MayArrive(cluster.InstanceID) error {
+	if h.doubt.Load() {
+		return cluster.Errorf(cluster.Unavailable, "an earlier start is in doubt")
+	}
+	return nil
+}
+
+// The destination's hypervisor was told to start the guest some time ago and never answered. The migration waits until that is in doubt no longer, and goes on.
+func TestMigrate_WaitsWhileAnEarlierStartIsInDoubt(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.hosts[n2].doubt.Store(true)
+		w.begin(cluster.OpLive, n2)
+		w.settle(time.Minute)
+		if held, there := w.hosts[n2].sim.Look(one); there || w.power(n1) != virt.PowerRunning {
+			t.Fatalf("the destination prepared: %+v", held)
+		}
+		w.hosts[n2].doubt.Store(false)
+		w.settle(time.Minute)
+		w.alive(n2, virt.PowerRunning)
+	})
+}

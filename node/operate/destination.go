@@ -41,6 +41,7 @@ type Destination struct {
 	driver  Hypervisor
 	images  Images
 	volumes reconcile.Volumes
+	orders  Orders
 	sockets Sockets
 	log     *slog.Logger
 	busy
@@ -70,15 +71,22 @@ type DestinationConfig struct {
 	Driver  Hypervisor
 	Images  Images
 	Volumes reconcile.Volumes // nil: there are none
+	Orders  Orders            // nil: the hypervisor never does anything late
 	Sockets Sockets
 	Log     *slog.Logger
+}
+
+// Orders knows what this node's hypervisor was told to start and may still do.
+type Orders interface {
+	// MayArrive says why no guest of an instance may come here from another node; nil: it may.
+	MayArrive(id cluster.InstanceID) error
 }
 
 // NewDestination makes a Destination. Close it before its driver.
 func NewDestination(c DestinationConfig) *Destination {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Destination{
-		node: c.Node, cluster: c.Cluster, driver: c.Driver, images: c.Images, volumes: c.Volumes, sockets: c.Sockets, log: c.Log,
+		node: c.Node, cluster: c.Cluster, driver: c.Driver, images: c.Images, volumes: c.Volumes, orders: c.Orders, sockets: c.Sockets, log: c.Log,
 		ctx: ctx, cancel: cancel,
 		preparing: map[cluster.OperationID]*preparation{}, streams: map[cluster.OperationID]*connSet{},
 	}
@@ -108,6 +116,11 @@ func (d *Destination) Land(ctx context.Context, m peer.Move) (json.RawMessage, e
 	}
 	if _, pending := view.Tombstone(d.node, in.ID); pending {
 		return nil, cluster.Errorf(cluster.Unavailable, "the destination removes what it has of an earlier attempt")
+	}
+	if d.orders != nil {
+		if err := d.orders.MayArrive(in.ID); err != nil {
+			return nil, err
+		}
 	}
 	p, err := d.prepare(view, in)
 	if err != nil {

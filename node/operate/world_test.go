@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -190,6 +191,7 @@ type host struct {
 	net   *sim.Net
 	vault *vault
 	dir   string
+	doubt atomic.Bool // an earlier start is in doubt
 
 	source      *Source
 	destination *Destination
@@ -233,7 +235,7 @@ func (h *host) start() {
 		log = slog.New(slog.NewTextHandler(os.Stderr, nil)).With("on", h.id[len(h.id)-1:])
 	}
 	h.source = NewSource(h.id, h, h.sim, log)
-	h.destination = NewDestination(DestinationConfig{Node: h.id, Cluster: h, Driver: h.sim, Images: shelf{}, Sockets: h.net, Log: log})
+	h.destination = NewDestination(DestinationConfig{Node: h.id, Cluster: h, Driver: h.sim, Images: shelf{}, Orders: h, Sockets: h.net, Log: log})
 	loop := New(Config{Node: h.id, Cluster: h, Driver: h.sim, Images: shelf{}, Sources: wire{h.world, h.id}, Store: h.vault, Scratch: h.dir, Log: log,
 		Landings: wire{h.world, h.id}, Arrivals: h.destination, Sockets: h.net})
 	rec := reconcile.New(reconcile.Config{Node: h.id, Cluster: h, Driver: h.sim, Images: shelf{}, Log: log, Starts: 2,

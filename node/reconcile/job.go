@@ -149,13 +149,27 @@ func (j *job) switchOn(ctx context.Context, a virt.Action, o *outcome) error {
 			return err
 		}
 	}
-	j.loop.Log.Debug("tell the hypervisor to start", "instance", a.ID) // "make bench" looks for it
-	if err := j.loop.Driver.Start(ctx, a.ID); err != nil {
+	if err := j.order(ctx, a.ID); err != nil {
 		return err
 	}
 	o.have(a.ID, a.Stamp, virt.PowerRunning)
 	o.started = true
 	return nil
+}
+
+// order tells the hypervisor to start a guest. Whoever holds the lease knows of it before.
+func (j *job) order(ctx context.Context, id cluster.InstanceID) error {
+	answered := func(error) {}
+	if l := j.loop.Lease; l != nil {
+		var err error
+		if answered, err = l.Ordering(id); err != nil {
+			return err
+		}
+	}
+	j.loop.Log.Debug("tell the hypervisor to start", "instance", id) // "make bench" looks for it
+	err := j.loop.Driver.Start(ctx, id)
+	answered(err)
+	return err
 }
 
 // switchOff does what ends or halts a guest, or removes it.

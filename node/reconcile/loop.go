@@ -59,6 +59,9 @@ type Lease interface {
 	// MayStart says why no guest may be started now; nil: it may.
 	MayStart() error
 
+	// Ordering is called before the hypervisor is told to start an instance, and says why it must not be told. Its answer is given to answered.
+	Ordering(id cluster.InstanceID) (answered func(error), err error)
+
 	// Fenced tells whether an instance that does not run was ended for want of a lease, or may have been, rather than by its guest.
 	Fenced(in *cluster.Instance) bool
 
