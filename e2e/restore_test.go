@@ -15,11 +15,12 @@ import (
 
 // A backup is made while users create servers, and another cluster is made of it on other machines. It knows whatever was acknowledged before the backup
 // began, and nothing that nobody asked for. It starts nothing until an operator says that the former cluster is gone. That one still lives, as it
-// happens: neither lets the other's machines in, by whatever they show.
+// happens: neither lets the other's machines in, by whatever they show, and the directory that they both have is at every moment one's.
 func TestRestore_OnOtherMachinesWhileTheFormerClusterLives(t *testing.T) {
 	t.Parallel()
-	s := newSimStage(t, 2)
+	s := newSimStage(t, 2, "--shared-dir", t.TempDir())
 	p := s.supply(s.Nodes[0])
+	volume := s.sharedVolume(s.Nodes[0])
 	work := s.load(p)
 	s.eventually("some servers are promised", memberLimit, func() error {
 		if n := len(work.acknowledged()); n < 10 {
@@ -48,6 +49,10 @@ func TestRestore_OnOtherMachinesWhileTheFormerClusterLives(t *testing.T) {
 
 	s.run("it knows what was acknowledged, and runs none of it", func(s *stage) { o.on(s.t).remembers(fresh, sure, work.acknowledged()) })
 	s.run("nothing new is placed before an operator's word", func(s *stage) { o.on(s.t).isHeld(fresh, p) })
+	s.run("then the shared volumes are its own", func(s *stage) {
+		o.on(s.t).grows(fresh, volume)
+		s.eventually("the former cluster notices", memberLimit, func() error { return s.isTold(s.Nodes[0], "belongs to cluster") })
+	})
 	s.run("the two are strangers", func(s *stage) {
 		if answer, err := s.askPeerPort(fresh, s.with(s.Nodes[0], "peer.pem", alpnHTTP)); err == nil || answer != "" {
 			s.t.Errorf("a node of the former cluster is answered: %q", answer)
@@ -102,11 +107,54 @@ func (s *stage) isHeld(n *cloud.Node, p supplies) {
 			s.t.Fatalf("it was placed on %s before an operator confirmed the restore", v.Host)
 		}
 	}
+	s.must(s.isTold(n, "belongs to cluster"))
 	s.kilonova(n, "cluster", "confirm-restore", "--yes")
 	s.waitStatus(n, id, "ACTIVE", memberLimit)
 	if _, err := n.Kilonova(s.ctx, "cluster", "confirm-restore", "--yes"); err == nil || !strings.Contains(err.Error(), "confirmed already") {
 		s.t.Errorf("confirmed twice: %v", err)
 	}
+}
+
+// sharedVolume makes a volume in the directory that nodes have in common.
+func (s *stage) sharedVolume(via *cloud.Node) string {
+	s.t.Helper()
+	var made struct{ Volume struct{ ID string } }
+	s.eventually("a node has the shared directory", memberLimit, func() error {
+		return s.Do(s.ctx, via, cloud.Request{Method: http.MethodPost, Path: "/volume/v3/volumes",
+			Body: map[string]any{"volume": map[string]any{"size": 1, "volume_type": "shared"}}}, &made, http.StatusAccepted)
+	})
+	s.volumeBecomes(made.Volume.ID, "available")
+	return made.Volume.ID
+}
+
+// grows extends a volume, which somebody has to do who has its file.
+func (s *stage) grows(via *cloud.Node, id string) {
+	s.t.Helper()
+	path := "/volume/v3/volumes/" + id
+	s.must(s.Do(s.ctx, via, cloud.Request{Method: http.MethodPost, Path: path + "/action", Body: map[string]any{"os-extend": map[string]any{"new_size": 2}},
+		Header: map[string]string{"OpenStack-API-Version": "volume 3.42"}}, nil, http.StatusAccepted))
+	s.eventually("the volume has grown", memberLimit, func() error {
+		var got struct {
+			Volume struct {
+				Status string
+				Size   int
+			}
+		}
+		err := s.Get(s.ctx, via, path, &got)
+		if err == nil && (got.Volume.Size != 2 || got.Volume.Status != "available") {
+			err = fmt.Errorf("it is %+v", got.Volume)
+		}
+		return err
+	})
+}
+
+// isTold returns an error unless a node says what is wrong with it in such words.
+func (s *stage) isTold(n *cloud.Node, words string) error {
+	out, err := n.Kilonova(s.ctx, "node", "show", n.Name())
+	if err == nil && !strings.Contains(out, words) {
+		err = fmt.Errorf("%s shows: %s", n.Name(), out)
+	}
+	return err
 }
 
 // loadName begins the names of servers that are made by load.

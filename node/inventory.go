@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,7 +35,7 @@ type inventory struct {
 	quarantine func() []string
 	advertise  func(virt.Host) // tells gossip what was found
 	shortage   func() string   // says that the disk is nearly full
-	shares     func() bool     // whether the directory for shared volumes is there
+	share      *share
 	log        *slog.Logger
 }
 
@@ -67,7 +68,7 @@ func (i *inventory) tell(ctx context.Context) error {
 	if !ok {
 		return errNotInState
 	}
-	want := i.observe(ctx, have)
+	want := i.observe(ctx, view, have)
 	if reflect.DeepEqual(have, want) {
 		return nil
 	}
@@ -76,7 +77,7 @@ func (i *inventory) tell(ctx context.Context) error {
 }
 
 // observe makes the record as it should be now.
-func (i *inventory) observe(ctx context.Context, have *cluster.Node) *cluster.Node {
+func (i *inventory) observe(ctx context.Context, view *cluster.View, have *cluster.Node) *cluster.Node {
 	n := have.Clone()
 	n.Name, n.Version, n.Commands = i.cfg.Name, i.cfg.Version, i.cfg.commandVersion()
 	if i.cfg.Witness {
@@ -95,14 +96,14 @@ func (i *inventory) observe(ctx context.Context, have *cluster.Node) *cluster.No
 	}
 	n.Capacity = i.capacity(host)
 	n.Host = facts(host)
-	if i.shares() {
+	shares, unshared := i.share.look(view)
+	if shares {
 		n.Host.Traits = slices.Sorted(slices.Values(append(n.Host.Traits, cluster.TraitSharedVolumes)))
 	}
 	n.Host.Quarantine = orNil(listed(i.quarantine()))
-	n.Bridges, n.Host.Trouble = bridges(i.cfg.Bridges, host)
-	if why := i.shortage(); why != "" {
-		n.Host.Trouble = plain(why, maxTrouble)
-	}
+	var bridgeless string
+	n.Bridges, bridgeless = bridges(i.cfg.Bridges, host)
+	n.Host.Trouble = plain(cmp.Or(i.shortage(), bridgeless, unshared), maxTrouble) // the worst of them
 	n.Open = orNil(i.cfg.Open)
 	return n
 }

@@ -265,7 +265,7 @@ func (n *node) openHost() error {
 	h.moves = n.openMoves(h, guestVolumes{files})
 	h.inventory = &inventory{
 		cfg: n.cfg, self: n.id.Node, agreement: n.state, driver: h.driver, quarantine: h.loop.Quarantined, log: n.cfg.Log,
-		shares:    files.Shares,
+		share:     &share{store: files, log: n.cfg.Log},
 		shortage:  space{n.dir.path}.shortage,
 		advertise: func(found virt.Host) { n.members.gossip.SetAdvert(n.advert(found)) },
 	}

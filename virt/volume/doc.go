@@ -12,6 +12,9 @@
 // Copies are made by qemu-img, which takes QEMU's locks: it refuses to read what a guest writes to, and QEMU refuses to write to what is
 // being copied. A copy of a disk that a guest has is made by the hypervisor's driver instead.
 //
+// The shared directory is of one cluster, which its mark names. A node whose directory is another cluster's, or is not mounted, goes on without
+// it; a cluster that was restored from another one takes the other's over.
+//
 // Of the files in the shared directory one node at a time makes, grows, copies and removes each. When that node is silent, the cluster gives
 // the work to another; a Tenure keeps the two apart.
 //

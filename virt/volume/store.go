@@ -16,7 +16,6 @@ const (
 	folder   = "volumes"   // below the data directory, and below the shared one
 	diskFile = "disk"      // a volume's
 	snapFile = "snapshot." // a snapshot's, before its format
-	marker   = "kilonova-cluster"
 
 	// dirMode lets QEMU, which is not root, reach its guests' disks, and nobody list them.
 	dirMode = 0o711
@@ -27,67 +26,35 @@ var ErrNoShare = errors.New("this node has no directory for shared volumes: see 
 
 // Store is the volumes that a node reaches.
 type Store struct {
-	local  string
-	shared string // "": there is none
+	local string
+	share share
 }
 
-// Open makes the places where they are missing. shared, when it is set, is a directory that other nodes have, too: a marker in it says of
-// which cluster, so that two clusters never take each other's volumes for their own, and a directory that is not mounted is noticed.
+// Open makes the places where they are missing. shared, when it is set, is a directory that other nodes have, too. It is no error that it
+// cannot be used (ShareTrouble says why): guests on local disks run all the same.
 func Open(dataDir, shared, clusterID string) (*Store, error) {
 	s := &Store{local: filepath.Join(dataDir, folder)}
 	if err := os.MkdirAll(s.local, dirMode); err != nil {
 		return nil, fmt.Errorf("make the directory for volumes: %w", err)
 	}
-	if shared == "" {
-		return s, nil
-	}
-	if err := mark(shared, clusterID); err != nil {
+	var err error
+	if s.share, err = openShare(dataDir, shared, clusterID); err != nil {
 		return nil, err
 	}
-	s.shared = filepath.Join(shared, folder)
-	if err := os.MkdirAll(s.shared, dirMode); err != nil {
-		return nil, fmt.Errorf("make the directory for shared volumes: %w", err)
+	if s.Shares() {
+		err = s.makeShared()
 	}
-	return s, nil
+	return s, err
 }
 
-// mark writes the cluster's ID into a directory that has none, and compares it in one that has.
-func mark(dir, clusterID string) error {
-	if !filepath.IsAbs(dir) || filepath.Clean(dir) != dir {
-		return fmt.Errorf("the shared directory %q is not a clean absolute path", dir)
-	}
-	path := filepath.Join(dir, marker)
-	have, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		var f *os.File
-		if f, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644); err == nil {
-			_, err = f.WriteString(clusterID + "\n")
-			err = errors.Join(err, f.Sync(), f.Close())
-		}
-		if err == nil {
-			return nil
-		}
-		if errors.Is(err, fs.ErrExist) { // another node was faster
-			have, err = os.ReadFile(path)
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("mark the shared directory: %w", err)
-	}
-	if got := strings.TrimSpace(string(have)); got != clusterID {
-		return fmt.Errorf("the shared directory %s belongs to cluster %q, not to this one, %s", dir, got, clusterID)
+func (s *Store) makeShared() error {
+	if err := os.MkdirAll(s.sharedFolder(), dirMode); err != nil {
+		return fmt.Errorf("make the directory for shared volumes: %w", err)
 	}
 	return nil
 }
 
-// Shares tells whether the node has the directory for shared volumes, right now: one that is no longer mounted counts no more.
-func (s *Store) Shares() bool {
-	if s.shared == "" {
-		return false
-	}
-	_, err := os.Stat(filepath.Join(filepath.Dir(s.shared), marker))
-	return err == nil
-}
+func (s *Store) sharedFolder() string { return filepath.Join(s.share.dir, folder) }
 
 // Volume names a volume, and where its file is.
 type Volume struct {
@@ -115,7 +82,7 @@ func (s *Store) dir(id string, shared bool) (string, error) {
 	if !s.Shares() {
 		return "", ErrNoShare
 	}
-	return filepath.Join(s.shared, id), nil
+	return filepath.Join(s.sharedFolder(), id), nil
 }
 
 // Path is where a volume's file is or will be. It is for the hypervisor.

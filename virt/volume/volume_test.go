@@ -140,24 +140,9 @@ func TestMake_EncryptsWhatItHolds(t *testing.T) {
 	}
 }
 
-// A node is told of a shared directory that belongs to another cluster, or whose file system is not mounted any more.
-func TestOpen_SharedDirectoriesOfOthersAreRefused(t *testing.T) {
-	dir := t.TempDir()
-	s, err := Open(t.TempDir(), dir, "c1")
-	must(t, err)
-	if _, err := Open(t.TempDir(), dir, "c1"); err != nil {
-		t.Errorf("a second node of the cluster: %v", err)
-	}
-	if _, err := Open(t.TempDir(), dir, "c2"); err == nil {
-		t.Error("another cluster takes it")
-	}
-	if _, err := Open(t.TempDir(), "relative", "c1"); err == nil {
-		t.Error("a relative path is taken")
-	}
-	must(t, os.Remove(filepath.Join(dir, marker)))
-	if _, err := s.Path(Volume{ID: "v", Shared: true}); !errors.Is(err, ErrNoShare) {
-		t.Errorf("an unmounted directory: %v", err)
-	}
+// Where a volume is has to be named by what can name a directory.
+func TestPath_OfAnIDThatIsNoneIsRefused(t *testing.T) {
+	s := open(t)
 	for _, id := range []string{"", "..", "a/b"} {
 		if _, err := s.Path(Volume{ID: id}); err == nil {
 			t.Errorf("%q names a volume", id)
