@@ -2,6 +2,7 @@ package node
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/kilonova/kilonova/cluster"
@@ -69,6 +70,17 @@ func (m *members) Liveness(id cluster.NodeID) (up bool, since time.Time) {
 		}
 	}
 	return false, m.started
+}
+
+// Unheard implements compute.Liveness.
+func (m *members) Unheard(id cluster.NodeID) bool {
+	if id == m.self || time.Since(m.started) > gossipGrace {
+		return false
+	}
+	if n, ok := m.agreement.Local().Node(id); ok && n.Lost != nil {
+		return false
+	}
+	return !slices.ContainsFunc(m.gossip.Members(), func(g gossip.Member) bool { return g.ID == id })
 }
 
 // hints are what placement should know of the nodes that the state cannot say.

@@ -65,8 +65,11 @@ func evacuateServer(c *call, in *cluster.Instance, raw json.RawMessage) error {
 	if err := c.inState(in, "evacuate", canEvacuate); err != nil { // whatever its node was doing, and a lock does not matter
 		return err
 	}
-	if from, ok := c.view.Node(in.Node); ok {
-		if up, _ := c.up(from); up && c.first() { // the first one made in.Node another
+	if from, ok := c.view.Node(in.Node); ok && c.first() { // the first one made in.Node another
+		switch up, err := c.answers(from); {
+		case err != nil:
+			return err
+		case up:
 			return bad("Compute service of %s is still in use.", from.Name)
 		}
 	}

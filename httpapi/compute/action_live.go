@@ -73,25 +73,32 @@ func (c *call) checkEnds(in *cluster.Instance, host string) error {
 		return nil
 	}
 	if from, ok := c.view.Node(in.Node); ok {
-		if up, _ := c.up(from); !up {
-			return bad("Compute service of %s is unavailable at this time.", from.Name)
+		if err := c.serves(from); err != nil {
+			return err
 		}
 	}
 	if host == "" {
 		return nil
 	}
 	to, err := c.destination(host)
-	switch up := false; {
+	switch {
 	case err != nil:
 		return err
 	case c.v >= liveAsync:
 		return nil
 	case to.ID == in.Node:
 		return bad("Unable to migrate instance (%s) to current host (%s).", in.ID, host)
-	default:
-		if up, _ = c.up(to); !up {
-			return bad("Compute service of %s is unavailable at this time.", host)
-		}
+	}
+	return c.serves(to)
+}
+
+// serves refuses an end of a live migration that is down.
+func (c *call) serves(n *cluster.Node) error {
+	switch up, err := c.answers(n); {
+	case err != nil:
+		return err
+	case !up:
+		return bad("Compute service of %s is unavailable at this time.", n.Name)
 	}
 	return nil
 }

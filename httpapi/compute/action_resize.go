@@ -87,7 +87,10 @@ func (c *call) usableFlavor(ref string) (*cluster.Flavor, error) {
 // node that is.
 func (c *call) nodeAnswers(in *cluster.Instance) error {
 	if n, ok := c.view.Node(in.Node); ok && c.first() {
-		if up, _ := c.up(n); !up {
+		switch up, err := c.answers(n); {
+		case err != nil:
+			return err
+		case !up:
 			return conflict("Service is unavailable at this time.")
 		}
 	}

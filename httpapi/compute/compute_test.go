@@ -28,6 +28,7 @@ type lab struct {
 	shapes  resttest.Goldens
 	console string
 	down    bool   // the node
+	unheard bool   // if it is down, nobody can know
 	key     string // under which what is asked is done once; "": none
 	last    ask    // what was asked last
 	image   cluster.ImageID
@@ -99,6 +100,9 @@ func (l *lab) Console(_ context.Context, _ *cluster.Instance, lines int) (string
 func (l *lab) Liveness(cluster.NodeID) (bool, time.Time) {
 	return !l.down, time.Now().Add(-26 * time.Hour)
 }
+
+// Unheard implements compute.Liveness.
+func (l *lab) Unheard(cluster.NodeID) bool { return l.unheard }
 
 // ask is one request.
 type ask struct {

@@ -27,6 +27,9 @@ type Console interface {
 type Liveness interface {
 	// Liveness tells whether a node is up, and since when it is what it is; a zero time when that is not known.
 	Liveness(id cluster.NodeID) (up bool, since time.Time)
+
+	// Unheard tells whether this node started only just now and has not heard of the other yet, so that its silence means nothing.
+	Unheard(id cluster.NodeID) bool
 }
 
 // Config is what the service needs. Backend and Verifier must be set.
@@ -90,6 +93,15 @@ func (s *service) tree(legacy bool) http.Handler {
 	r.Get("/", show)
 	r.Mount("/", authenticated)
 	return r
+}
+
+// answers tells whether a node is up, where something is refused because of it. Unavailable: nobody here can know yet.
+func (s *service) answers(n *cluster.Node) (bool, error) {
+	up, _ := s.up(n)
+	if !up && !n.Service.ForcedDown && s.Liveness.Unheard(n.ID) {
+		return false, cluster.Errorf(cluster.Unavailable, "The node that was asked has just started and has not heard of %s yet: try again", n.Name)
+	}
+	return up, nil
 }
 
 // up tells whether a node is alive, and since when.

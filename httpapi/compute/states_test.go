@@ -195,6 +195,21 @@ func TestStates_ServersOfANodeThatIsDownStayWhereTheyAre(t *testing.T) {
 	}
 }
 
+// A node that has just started takes no other for down of which it has not heard: whoever asks it is told to ask again.
+func TestStates_SilenceMeansNothingJustAfterAStart(t *testing.T) {
+	l := newStage(t)
+	id := l.staged(0)
+	l.unheard = true
+	deeds["evacuate"].do(l, "admin", id).fails(503, "has not heard of node-1 yet")
+	l.down = true
+	for _, name := range []string{"resize", "migrate", "detach volume", "live migrate"} {
+		deeds[name].do(l, "admin", id).fails(503, "has not heard of node-1 yet")
+	}
+	l.Must(&cluster.SetNodeService{ID: l.Node.ID, Service: cluster.ServiceState{ForcedDown: true}})
+	deeds["migrate"].do(l, "admin", id).fails(409, "Service is unavailable at this time.")
+	deeds["evacuate"].do(l, "admin", id).want(200)
+}
+
 // What is gone, or is another's, does not exist, whatever is asked of it.
 func TestStates_ServersThatAreGoneDoNotExist(t *testing.T) {
 	l := newStage(t)
