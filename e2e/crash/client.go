@@ -101,12 +101,13 @@ type refused struct {
 // Error says what was answered.
 func (r *refused) Error() string { return fmt.Sprintf("%d %.400s", r.status, r.text) }
 
-// notYet is what is said of a node that a guest is to go to, and that was killed a moment ago for another play's sake.
-const notYet = "Service is unavailable at this time"
+// notYet is what is said of a server's node, or of one that it is to go to, that was killed a moment ago for another play's sake and is not back: with
+// 409, and with 400 of a live migration.
+const notYet = "is unavailable at this time"
 
 // unknown tells whether the answer leaves open what was done, or says to come again.
 func (r *refused) unknown() bool {
-	return r.status == http.StatusConflict && strings.Contains(r.text, notYet) ||
+	return (r.status == http.StatusConflict || r.status == http.StatusBadRequest) && strings.Contains(r.text, notYet) ||
 		r.status == http.StatusServiceUnavailable || r.status == http.StatusGatewayTimeout || r.status == http.StatusBadGateway
 }
 

@@ -3,6 +3,7 @@ package crash
 import (
 	"context"
 	"flag"
+	"fmt"
 	"os"
 	"regexp"
 	"slices"
@@ -60,10 +61,17 @@ func TestCrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.town.close()
-	heard := rehearse(ctx, t, r)
+	var score tally
+	defer func() {
+		if t.Failed() {
+			t.Log(r.town.tell(score.faults))
+		}
+	}()
+	heard := rehearse(ctx, t, r, &score)
 	if t.Failed() {
 		return
 	}
+	score = tally{} // without the rehearsal
 	all := programme(heard)
 	part := all
 	switch {
@@ -73,7 +81,7 @@ func TestCrash(t *testing.T) {
 	case !*whole:
 		part = representative(all, *seed)
 	}
-	s := show{troupe: r, struck: map[cue]bool{}, tried: map[cue]bool{}}
+	s := show{troupe: r, tally: &score, struck: map[cue]bool{}, tried: map[cue]bool{}}
 	missed := s.play(ctx, t, waves(part, castSize, *seed, r.lot))
 	for try := range uint64(encores) {
 		if len(missed) > 0 {
@@ -81,9 +89,9 @@ func TestCrash(t *testing.T) {
 		}
 	}
 	for _, c := range missed {
-		t.Errorf("%s: neither that nor another of its kind was come by, as in the rehearsal", c)
+		score.fail(t, fault{fmt.Sprintf("%s: neither that nor another of its kind was come by, as in the rehearsal", c), ""})
 	}
-	t.Logf("%+v", s.tally)
+	t.Logf("%d plays: %d struck, %d undone, %d not come by", score.plays, score.struck, score.undone, score.missed)
 }
 
 // encores is how often it is tried to harm another of a kind of which none was come by. What happened for the sake of others may have ended an
@@ -93,7 +101,7 @@ const encores = 3
 // show is all that is played.
 type show struct {
 	*troupe
-	tally  tally
+	tally  *tally
 	struck map[cue]bool // kinds
 	tried  map[cue]bool
 }
@@ -105,7 +113,7 @@ func (s *show) play(ctx context.Context, t *testing.T, groups [][]cue) (missed [
 		start := time.Now()
 		w := s.cast(cues)
 		w.run(ctx)
-		report(t, w, &s.tally)
+		report(t, w, s.tally)
 		for _, p := range w.plays {
 			s.tried[p.cue] = true
 			switch {
@@ -125,34 +133,43 @@ func (s *show) play(ctx context.Context, t *testing.T, groups [][]cue) (missed [
 	})
 }
 
-// tally counts how plays ended.
-type tally struct{ Plays, Struck, Undone, Missed int }
+// tally counts how plays ended, and keeps what went wrong.
+type tally struct {
+	plays, struck, undone, missed int
+	faults                        []fault
+}
+
+func (s *tally) fail(t *testing.T, f fault) {
+	t.Helper()
+	s.faults = append(s.faults, f)
+	t.Error(f.text)
+}
 
 func report(t *testing.T, w *wave, score *tally) {
 	t.Helper()
 	for _, p := range w.plays {
-		score.Plays++
+		score.plays++
 		if p.struck {
-			score.Struck++
+			score.struck++
 		}
 		if p.undone {
-			score.Undone++
+			score.undone++
 		}
 		if !p.struck && len(p.faults) == 0 {
-			score.Missed++
+			score.missed++
 			t.Logf("not come by: %s", p.cue)
 		}
 		for _, f := range p.faults {
-			t.Errorf("%s (server %s, %s): %s", p.cue, p.id, p.name, f)
+			score.fail(t, fault{fmt.Sprintf("%s (server %s, %s): %s", p.cue, p.id, p.name, f), p.id})
 		}
 	}
 	for _, f := range w.faults {
-		t.Error(f)
+		score.fail(t, fault{f, ""})
 	}
 }
 
 // rehearse does every deed without harm, and gives the places that they came by.
-func rehearse(ctx context.Context, t *testing.T, r *troupe) []cue {
+func rehearse(ctx context.Context, t *testing.T, r *troupe, score *tally) []cue {
 	t.Helper()
 	var heard, cues []cue
 	for _, d := range deeds() {
@@ -162,7 +179,7 @@ func rehearse(ctx context.Context, t *testing.T, r *troupe) []cue {
 	for _, some := range waves(cues, castSize, 0, r.lot) {
 		w := r.cast(some)
 		w.run(ctx)
-		report(t, w, &tally{})
+		report(t, w, score)
 		for _, p := range w.plays {
 			for _, c := range w.heard(p) {
 				heard = append(heard, c)
@@ -172,7 +189,7 @@ func rehearse(ctx context.Context, t *testing.T, r *troupe) []cue {
 	}
 	for _, point := range slices.Concat(operate.Points(), reconcile.Points(), node.Points()) {
 		if met[point] != (unmet[point] == "") {
-			t.Errorf("%s: come by is %t, and the list of places that nothing comes by says otherwise", point, met[point])
+			score.fail(t, fault{fmt.Sprintf("%s: come by is %t, and the list of places that nothing comes by says otherwise", point, met[point]), ""})
 		}
 	}
 	return heard
