@@ -123,6 +123,7 @@ type Loop struct {
 type memory struct {
 	busy     bool
 	fetching func() // stops a worker that only fetches images; nil: there is none
+	missing  bool   // this pass decided without its images; they may have come since, for another instance's sake
 	epoch    uint64 // of the instance that is worked on
 	attempts int    // since something went well
 	refusals int    // those of them that say something about the instance

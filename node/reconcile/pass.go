@@ -41,6 +41,7 @@ func (l *Loop) pass(ctx context.Context, view *cluster.View) time.Duration {
 			}
 			continue
 		}
+		m.missing = false
 		d, exists := l.observed[id]
 		if exists {
 			domains = append(domains, d)
@@ -219,6 +220,7 @@ func (l *Loop) remember(id cluster.InstanceID) *memory {
 // desired is what the state wants of an instance, as virt.Diff asks it.
 func (l *Loop) desired(in *cluster.Instance, m *memory, view *cluster.View, now time.Time) virt.Desired {
 	d := virt.Desired{Stamp: stamp(in, view), Node: in.Node, Ready: l.ready(in)}
+	m.missing = !d.Ready
 	if in.Status.VM == cluster.VMError && in.Status.Task == cluster.TaskNone {
 		return d // it waits for somebody to do something about it
 	}
@@ -306,7 +308,7 @@ func (l *Loop) dispatch(ctx context.Context, view *cluster.View, id cluster.Inst
 		l.quarantine(first)
 		return
 	case virt.ActionReport:
-		if in != nil && in.Node == l.Node && !l.ready(in) {
+		if in != nil && in.Node == l.Node && l.remember(id).missing { // what was decided without them is decided again with them
 			l.start(ctx, job{loop: l, in: in, view: view, prepare: true})
 			return
 		}

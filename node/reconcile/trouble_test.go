@@ -228,3 +228,23 @@ func TestLoop_SilenceIsNoRefusal(t *testing.T) {
 		}
 	})
 }
+
+// late is a shelf that gets its image, for another instance's sake, the moment after somebody looked for it.
+type late struct{ asked atomic.Int64 }
+
+func (l *late) Base(cluster.BootImage) (string, string, bool) {
+	return "/base", "qcow2", l.asked.Add(1) > 1
+}
+
+func (l *late) Prepare(context.Context, cluster.BootImage, func(string)) error { return nil }
+
+// Two instances wait for the same image, and it comes just after the node decided that one of them has to wait for it. That one is built, too.
+func TestLoop_BuildsAlthoughTheImageCameBetweenTwoLooks(t *testing.T) {
+	watch(t, &late{}, func(t *testing.T, w *watched) {
+		w.create(one, here)
+		w.settle(10 * time.Second)
+		if in := w.cloud.instance(one); in.Status.VM != cluster.VMActive {
+			t.Errorf("it is %s %q", in.Status.VM, in.Status.Task)
+		}
+	})
+}
