@@ -124,7 +124,7 @@ nodes' servers it keeps the current copy of the disk (another is made then), and
 	return cmd
 }
 
-// tellTroubles says what nodes say is wrong with them; nothing when all is well.
+// tellTroubles says what nodes say is wrong with them, and what they do without; nothing when all is well.
 func (l *local) tellTroubles(ctx context.Context, to io.Writer) error {
 	var res struct{ Nodes []clusterapi.Node }
 	if err := l.call(ctx, http.MethodGet, "/nodes", nil, &res); err != nil {
@@ -133,6 +133,9 @@ func (l *local) tellTroubles(ctx context.Context, to io.Writer) error {
 	for _, n := range res.Nodes {
 		if n.Why != "" {
 			fmt.Fprintf(to, "%s is %s: %s\n", n.Name, n.Status, n.Why)
+		}
+		for _, lack := range n.Exposed {
+			fmt.Fprintf(to, "%s: %s\n", n.Name, lack)
 		}
 	}
 	return nil

@@ -114,6 +114,12 @@ type HostFacts struct {
 	Watchdog    bool   `json:"watchdog,omitempty"`    // hardware restarts the host when its kernel hangs
 }
 
+// Traits of nodes whose hypervisor gives its guests' processes more rights than they need.
+const (
+	TraitGuestsAsRoot = "CUSTOM_KILONOVA_GUESTS_AS_ROOT"         // they are root
+	TraitNoSeccomp    = "CUSTOM_KILONOVA_GUESTS_WITHOUT_SECCOMP" // they may make any system call
+)
+
 // ServiceState is what an operator decided about a node.
 type ServiceState struct {
 	Disabled   bool   `json:"disabled,omitempty"` // takes no new instances

@@ -157,10 +157,17 @@ func (i *inventory) capacity(h virt.Host) cluster.Capacity {
 func thousandths(ratio float64) int64 { return int64(math.Round(ratio * 1000)) }
 
 func facts(h virt.Host) cluster.HostFacts {
+	traits := slices.Clone(h.Traits)
+	if h.AsRoot {
+		traits = append(traits, cluster.TraitGuestsAsRoot)
+	}
+	if h.Unfiltered {
+		traits = append(traits, cluster.TraitNoSeccomp)
+	}
 	return cluster.HostFacts{
 		Type: h.Type, Version: h.Version, Arch: h.CPU.Arch, CPUModel: h.CPU.Model, CPUVendor: h.CPU.Vendor,
 		Sockets: h.CPU.Sockets, Cores: h.CPU.Cores, Threads: h.CPU.Threads, KVM: h.KVM,
-		Traits: orNil(slices.Sorted(slices.Values(h.Traits))), Ready: true, Confinement: h.Confinement, Watchdog: hasWatchdog(),
+		Traits: orNil(slices.Sorted(slices.Values(traits))), Ready: true, Confinement: h.Confinement, Watchdog: hasWatchdog(),
 	}
 }
 

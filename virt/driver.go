@@ -92,6 +92,8 @@ type Host struct {
 	Traits        []string        // standard trait names, e.g. HW_CPU_X86_AVX2
 	Bridges       map[string]bool // Linux bridges that exist on the host
 	Confinement   string          // "apparmor", "selinux" or "none"; reported, never assumed
+	AsRoot        bool            // guests' QEMUs are root
+	Unfiltered    bool            // guests' QEMUs may make any system call: they have no seccomp sandbox
 	EmulatorNames []string        // machine emulators found, e.g. "x86_64"
 }
 

@@ -39,8 +39,8 @@ func TestMain(m *testing.M) {
 // Five hosts are hurt in all ways that the dice choose, while clients use them. Then they have a minute, and everything is as it was promised.
 func TestChaos(t *testing.T) {
 	p := plan{seed: *seed, nodes: *nodes, driver: *driver, duration: *duration, clients: *clients, long: *long, only: *only}
-	if p.only != "" && !slices.Contains(harmNames(), p.only) {
-		t.Fatalf("there is no harm %q: there are %q", p.only, harmNames())
+	if p.only != "" && !slices.Contains(harmNames(p.driver), p.only) {
+		t.Fatalf("there is no harm %q: there are %q", p.only, harmNames(p.driver))
 	}
 	if p.seed == 0 {
 		p.seed = uint64(time.Now().UnixNano())

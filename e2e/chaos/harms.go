@@ -12,6 +12,7 @@ import (
 type harm struct {
 	name string
 	do   func(ctx context.Context, n *nemesis, c choice) (*wound, error)
+	real bool // it is of libvirt and QEMU, which simulated hosts do not have
 }
 
 // starving is the harm that costs no node its lease.
@@ -22,23 +23,32 @@ var harms []harm
 
 func init() { // a variable that names functions which read it would be a loop
 	harms = []harm{
-		{"kill", onVictim(killed)}, {"kill the leader", onLeader(killed)},
-		{"stop", onVictim(stopped)}, {"stop the leader", onLeader(stopped)},
-		{"cut the power", onVictim(powerless)}, {"cut the power of the leader", onLeader(powerless)}, {"cut all power", allPowerless},
-		{"restart one after the other", restartedAll}, {"fail live migrations", onVictim(flightless)},
-		{"part in halves", onWires(halves)}, {"cut off one", onWires(lonely)}, {"one-way", onWires(deaf)}, {"bridge", onWires(bridged)}, {"flap", onWires(flapping)},
-		{"lose packets", onVictim(lossy)}, {"slow wire", onVictim(slowWire)}, {"small packets only", onVictim(narrow)}, {"delay and reorder", onVictim(roughened)},
-		{"stall the disk", onVictim(stalled)}, {"fill the disk", onVictim(filled)}, {"fail to sync", onVictim(unsynced)},
-		{"turn the wall clock", onVictim(turned)},
-		{"wipe", onVictim(wiped)}, {"clone", onVictim(cloned)}, {"damage the log", onVictim(damaged)},
-		{starving, onVictim(starved)}, {"end guests by hand", onVictim(meddled)},
+		{name: "kill", do: onVictim(killed)}, {name: "kill the leader", do: onLeader(killed)},
+		{name: "stop", do: onVictim(stopped)}, {name: "stop the leader", do: onLeader(stopped)},
+		{name: "cut the power", do: onVictim(powerless)}, {name: "cut the power of the leader", do: onLeader(powerless)}, {name: "cut all power", do: allPowerless},
+		{name: "restart one after the other", do: restartedAll}, {name: "fail live migrations", do: onVictim(flightless)},
+		{name: "part in halves", do: onWires(halves)}, {name: "cut off one", do: onWires(lonely)}, {name: "one-way", do: onWires(deaf)},
+		{name: "bridge", do: onWires(bridged)}, {name: "flap", do: onWires(flapping)},
+		{name: "lose packets", do: onVictim(lossy)}, {name: "slow wire", do: onVictim(slowWire)}, {name: "small packets only", do: onVictim(narrow)},
+		{name: "delay and reorder", do: onVictim(roughened)},
+		{name: "stall the disk", do: onVictim(stalled)}, {name: "fill the disk", do: onVictim(filled)}, {name: "fail to sync", do: onVictim(unsynced)},
+		{name: "turn the wall clock", do: onVictim(turned)},
+		{name: "wipe", do: onVictim(wiped)}, {name: "clone", do: onVictim(cloned)}, {name: "damage the log", do: onVictim(damaged)},
+		{name: starving, do: onVictim(starved)}, {name: "end guests by hand", do: onVictim(meddled)},
+		{name: "kill libvirtd", do: onVictim(deafened), real: true}, {name: "stop libvirtd", do: onVictim(dazed), real: true},
+		{name: "kill QEMU", do: onVictim(shot), real: true}, {name: "stop QEMU", do: onVictim(frozen), real: true},
+		{name: "destroy a domain", do: onVictim(handled(destroyed)), real: true}, {name: "undefine a domain", do: onVictim(handled(undefined)), real: true},
+		{name: "destroy and undefine a domain", do: onVictim(handled(both)), real: true}, {name: "start a domain", do: onVictim(handled(raised)), real: true},
 	}
 }
 
-func harmNames() []string {
-	names := make([]string, len(harms))
-	for i, h := range harms {
-		names[i] = h.name
+// harmNames are the kinds that hosts with such a driver can suffer. Those of a simulated one come first, so that a seed draws from them as it always did.
+func harmNames(driver string) []string {
+	var names []string
+	for _, h := range harms {
+		if !h.real || driver != simulated {
+			names = append(names, h.name)
+		}
 	}
 	return names
 }

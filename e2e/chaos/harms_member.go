@@ -57,6 +57,7 @@ func (t *town) renew(ctx context.Context, p *peer) error {
 		do   func(context.Context, *peer) error
 	}{
 		{"give it up", t.giveUp}, {"wait for what is started elsewhere", t.rescued}, {"remove it", t.remove}, {"wipe it", t.wipe}, {"let it join", t.rejoin},
+		{"wait until it votes", t.votes},
 	} {
 		if err := step.do(ctx, p); err != nil {
 			return fmt.Errorf("%s: %w", step.what, err)
@@ -131,7 +132,7 @@ func (t *town) wipe(ctx context.Context, p *peer) error {
 		return err
 	}
 	if !t.sim {
-		if err := p.StartLibvirt(ctx); err != nil {
+		if err := errors.Join(p.StartLibvirt(ctx), p.forgetDomains(ctx)); err != nil {
 			return err
 		}
 	}
@@ -172,6 +173,20 @@ func (t *town) rejoin(ctx context.Context, p *peer) error {
 		errs = append(errs, err)
 		if !pause(ctx, settlePoll) {
 			return errors.Join(errs...)
+		}
+	}
+}
+
+// votes waits until a node that joined anew takes part in the cluster's agreement. Before that another loss may be one too many.
+func (t *town) votes(ctx context.Context, p *peer) error {
+	for {
+		var got struct{ Node audit.Machine }
+		err := t.ask(ctx, cloud.Request{Path: "/cluster/v1/nodes/" + p.Name(), Timeout: wordTimeout}, &got, http.StatusOK)
+		if err == nil && (got.Node.Raft == "voter" || got.Node.Raft == "leader") {
+			return nil
+		}
+		if !pause(ctx, settlePoll) {
+			return fmt.Errorf("it does not vote: %w", errors.Join(err, ctx.Err()))
 		}
 	}
 }

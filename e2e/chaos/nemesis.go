@@ -48,7 +48,7 @@ func newNemesis(t *town, p plan) *nemesis {
 
 // run hurts until ctx ends, and then mends all. What it starts lives as long as all.
 func (n *nemesis) run(ctx, all context.Context) {
-	names := harmNames()
+	names := harmNames(n.plan.driver)
 	c := n.plan.draw(n.dice, names)
 	next := time.Now().Add(c.after)
 	for {

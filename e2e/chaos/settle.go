@@ -46,7 +46,11 @@ func (t *town) unsound(ctx context.Context) []string {
 	}
 	t.forgive(a)
 	if !t.sim {
-		return unsettled(a)
+		held, err := t.held(ctx)
+		if err != nil {
+			return []string{err.Error()}
+		}
+		return append(unsettled(a), strays(a.Servers, held)...)
 	}
 	return append(a.Faults(), t.forgetful(a)...)
 }
@@ -107,7 +111,7 @@ func neverMade(a *audit.Account, s audit.Server) bool {
 	return true
 }
 
-// unsettled lists servers with which something is under way: all that is known of hosts that are not simulated.
+// unsettled lists servers with which something is under way: those of hosts that are not simulated are asked what they have (strays).
 func unsettled(a *audit.Account) []string {
 	var all []string
 	for _, s := range a.Servers {

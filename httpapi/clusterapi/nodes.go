@@ -226,6 +226,12 @@ func exposed(h *cluster.HostFacts) []string {
 	if h.Confinement == "none" {
 		out = append(out, "no AppArmor or SELinux confines QEMU: a guest that breaks out of it has the rights of libvirt's QEMU user")
 	}
+	if slices.Contains(h.Traits, cluster.TraitGuestsAsRoot) {
+		out = append(out, `QEMU is root: a guest that breaks out of it has the whole host (set user = "libvirt-qemu" in /etc/libvirt/qemu.conf)`)
+	}
+	if slices.Contains(h.Traits, cluster.TraitNoSeccomp) {
+		out = append(out, "QEMU has no seccomp sandbox: a guest that breaks out of it may make any system call (remove seccomp_sandbox = 0 from /etc/libvirt/qemu.conf)")
+	}
 	if !h.Watchdog {
 		out = append(out, "no hardware watchdog: if its kernel hangs for a while and then goes on, a guest that was started elsewhere meanwhile may run twice for a moment")
 	}

@@ -28,6 +28,32 @@ func TestShow_CountsTheCluster(t *testing.T) {
 	}
 }
 
+// A host gives its guests' processes more rights than they need. Each of them is named, and nothing where there is none.
+func TestNodes_SayWhatTheirGuestsMayDo(t *testing.T) {
+	a := newAPI(t)
+	for text, traits := range map[string][]string{
+		"":                        nil,
+		"QEMU is root":            {cluster.TraitGuestsAsRoot},
+		"QEMU has no seccomp":     {cluster.TraitNoSeccomp},
+		"QEMU is root: QEMU has ": {cluster.TraitGuestsAsRoot, cluster.TraitNoSeccomp},
+	} {
+		n := a.Node.Clone()
+		n.Host.Type, n.Host.Traits = "QEMU", traits
+		a.Must(&cluster.UpdateNode{Node: *n})
+		var one struct{ Node clusterapi.Node }
+		a.want(http.StatusOK, "GET", "/nodes/node-1", "", &one)
+		var said string
+		for _, e := range one.Node.Exposed {
+			if what, _, _ := strings.Cut(e, ":"); strings.HasPrefix(e, "QEMU") {
+				said += what + ": "
+			}
+		}
+		if (text == "") != (said == "") || !strings.HasPrefix(said, text) || strings.Count(said, ": ") != len(traits) {
+			t.Errorf("with %q it says %q", traits, said)
+		}
+	}
+}
+
 // Nodes are listed by name, found by name and by ID, and shown with what is known of them at the moment.
 func TestNodes_AreShownWithWhatIsKnown(t *testing.T) {
 	a := newAPI(t)

@@ -55,6 +55,9 @@ func (d *Driver) host(ctx context.Context) (virt.Host, error) {
 	if h.DiskGiB, h.DiskFreeGiB, err = d.store.room(); err != nil {
 		return virt.Host{}, err
 	}
+	if h.AsRoot, h.Unfiltered, err = d.rights(ctx, caps, p); err != nil {
+		return virt.Host{}, err
+	}
 	if !d.cfg.mock() {
 		if h.Traits, err = d.traits(ctx, p); err != nil {
 			return virt.Host{}, err

@@ -14,16 +14,17 @@ import (
 	"libvirt.org/go/libvirtxml"
 )
 
-// hostCaps remembers libvirt's capabilities, until libvirtd is replaced.
+// hostCaps remembers what libvirt can do and how it starts QEMU, until libvirtd is replaced.
 type hostCaps struct {
-	mu   sync.Mutex
-	caps *libvirtxml.Caps
+	mu      sync.Mutex
+	caps    *libvirtxml.Caps
+	sandbox *bool // QEMU gets its seccomp sandbox
 }
 
 func (h *hostCaps) forget() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.caps = nil
+	h.caps, h.sandbox = nil, nil
 }
 
 // capabilities gives libvirt's description of the host.
