@@ -26,6 +26,7 @@ type stint struct {
 	epoch  uint64
 	wanted cluster.Power // of its domain at this step
 	hold   bool          // nobody but an operation may touch it
+	ha     bool          // its node may end it for want of a lease
 	boot   uint64
 	known  bool // false: it is gone
 }
@@ -39,6 +40,7 @@ type records struct {
 	booted     map[cluster.InstanceID]uint64           // what its domain was started for at least
 	annals     annals
 	limits     map[cluster.NodeID]cluster.Resources // what each machine really has
+	asked      map[cluster.NodeID]time.Time         // when it asked for the last lease that it was granted
 	starts     int
 }
 
@@ -50,7 +52,7 @@ type place struct {
 
 func newRecords() *records {
 	return &records{stints: map[cluster.InstanceID][]stint{}, tombstones: map[place][]cluster.Tombstone{}, places: map[cluster.InstanceID][]cluster.NodeID{},
-		booted: map[cluster.InstanceID]uint64{}, annals: newAnnals(), limits: map[cluster.NodeID]cluster.Resources{}}
+		booted: map[cluster.InstanceID]uint64{}, annals: newAnnals(), limits: map[cluster.NodeID]cluster.Resources{}, asked: map[cluster.NodeID]time.Time{}}
 }
 
 // committed looks at a new entry. The ledger is locked, so that nothing comes between.
@@ -67,6 +69,7 @@ func (w *World) committed(v *cluster.View, commands []cluster.Command, results [
 	w.records.mu.Lock()
 	defer w.records.mu.Unlock()
 	for i := range results {
+		w.lost(commands[i].Op, results[i].Err)
 		if results[i].Err != nil {
 			continue
 		}
@@ -99,6 +102,7 @@ func (w *World) follow(v *cluster.View, id cluster.InstanceID, anew bool) {
 	if ok {
 		s.known, s.node, s.epoch, s.boot = true, in.Node, in.Epoch, in.Boot
 		s.wanted, s.hold = in.Desired()
+		s.ha = in.HA()
 		r.annals.lineage(in, anew)
 		w.promises.exists(w, in)
 		r.was(id, in.Node)
@@ -227,7 +231,8 @@ func (w *World) forgotten(m *machine, h sim.Held, asked time.Time) {
 	s := h.Domain.Stamp
 	all := w.recent(s.Instance, asked)
 	for _, c := range all {
-		if !c.known || c.node != m.id || c.epoch != s.Epoch || c.wanted == cluster.WantOff || c.wanted == cluster.WantDeleted || c.boot > w.records.booted[s.Instance] {
+		if !c.known || c.node != m.id || c.epoch != s.Epoch || c.wanted == cluster.WantOff || c.wanted == cluster.WantDeleted || c.boot > w.records.booted[s.Instance] ||
+			c.ha && w.mayFence(m.id) {
 			return
 		}
 	}

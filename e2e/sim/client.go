@@ -61,6 +61,7 @@ func (c *client) create(ctx context.Context) {
 		n += c.dice.IntN(4)
 	}
 	key, size := c.key(), 1+c.dice.IntN(len(flavors))
+	guarded := c.w.thorough() && c.dice.IntN(3) == 0
 	names := make([]string, n)
 	for i := range names {
 		names[i] = fmt.Sprintf("%s-%d", key, i)
@@ -69,9 +70,12 @@ func (c *client) create(ctx context.Context) {
 	attempt := uint64(0)
 	res, err := c.request(ctx, key, func() cluster.Op {
 		attempt++ // whoever serves a retry draws new IDs
-		return createOp(names, flavors[size-1], func(i int) uint64 {
-			return c.w.dice.draw(names[i], attempt)
-		})
+		draw := func(i int) uint64 { return c.w.dice.draw(names[i], attempt) }
+		op := createOp(names, flavors[size-1], draw)
+		if guarded {
+			return guard(op, draw)
+		}
+		return op
 	})
 	switch {
 	case err == nil:

@@ -66,6 +66,8 @@ const (
 	CheckDisks    Check = "a disk goes only with a tombstone"                        // at every removal
 	CheckContent  Check = "a disk holds what was written to it"                      // at every start, four times a second, at rest
 	CheckMemory   Check = "a guest's memory goes on, once, until it may go"          // at every start and stop, four times a second
+	CheckLease    Check = "no node is taken for dead that may hold a lease"          // whenever one is
+	CheckRestart  Check = "what a lost node guarded runs elsewhere in time"          // when one is lost at rest
 	CheckSettled  Check = "everything comes to rest when faults end"                 // settleTime after the last fault
 )
 
@@ -103,5 +105,9 @@ const (
 	BugEmptyCopy        Bug = "a disk that was copied is empty"
 	BugForgetMemory     Bug = "a suspended guest is booted"
 	BugLostStep         Bug = "the news that a step is done gets lost"
+	BugNoWatchdog       Bug = "nobody ends the guests of a dead daemon"
+	BugYoungLeader      Bug = "a new leader does not wait for leases that an earlier one granted"
+	BugIdleLeader       Bug = "a leader takes nobody for dead"
+	BugNoLease          Bug = "a node starts guests without a lease"
 	BugLeakedDisks      Bug = "a node says that the disks are gone before it has removed them"
 )

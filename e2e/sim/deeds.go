@@ -18,13 +18,14 @@ const (
 // last; nil: there is nothing to ask.
 type deed struct {
 	weight int
+	disk   bool // it is about a root disk of the instance's own
 	ask    func(c *client, in *cluster.Instance) func(draw uint64) cluster.Op
 }
 
 // deeds are all of them. An op is made anew for each attempt, with the IDs that whoever serves it draws.
 var deeds = []deed{
-	{12, (*client).switches},
-	{10, func(c *client, in *cluster.Instance) func(uint64) cluster.Op {
+	{12, false, (*client).switches},
+	{10, false, func(c *client, in *cluster.Instance) func(uint64) cluster.Op {
 		next := map[cluster.Power]string{cluster.WantOn: "pause", cluster.WantPaused: "unpause", cluster.WantSaved: "resume"}
 		action := next[in.Wanted]
 		if action == "pause" && c.dice.IntN(2) == 0 {
@@ -34,24 +35,24 @@ var deeds = []deed{
 			return &cluster.SetPower{ID: in.ID, Request: "req-power", User: someUser, Project: someProject, Action: action}
 		}
 	}},
-	{4, func(_ *client, in *cluster.Instance) func(uint64) cluster.Op {
+	{4, true, func(_ *client, in *cluster.Instance) func(uint64) cluster.Op {
 		return func(uint64) cluster.Op {
 			return &cluster.RebuildInstance{ID: in.ID, By: by("rebuild"), Image: someImage}
 		}
 	}},
-	{5, func(_ *client, in *cluster.Instance) func(uint64) cluster.Op {
+	{5, true, func(_ *client, in *cluster.Instance) func(uint64) cluster.Op {
 		return func(uint64) cluster.Op {
 			return &cluster.RescueInstance{ID: in.ID, By: by("rescue"), End: in.Mode.Rescue != nil}
 		}
 	}},
-	{12, (*client).moves},
-	{10, (*client).decides},
-	{8, (*client).captures},
-	{6, func(_ *client, in *cluster.Instance) func(uint64) cluster.Op {
+	{12, false, (*client).moves},
+	{10, false, (*client).decides},
+	{8, true, (*client).captures},
+	{6, true, func(_ *client, in *cluster.Instance) func(uint64) cluster.Op {
 		return func(uint64) cluster.Op { return &cluster.UnshelveInstance{ID: in.ID, By: by("unshelve")} }
 	}},
-	{6, (*client).plugs},
-	{2, func(c *client, in *cluster.Instance) func(uint64) cluster.Op {
+	{6, false, (*client).plugs},
+	{2, false, func(c *client, in *cluster.Instance) func(uint64) cluster.Op {
 		state := []cluster.VMState{cluster.VMActive, cluster.VMError}[c.dice.IntN(2)]
 		return func(uint64) cluster.Op { return &cluster.ResetInstance{ID: in.ID, By: by("reset"), State: state} }
 	}},
@@ -75,6 +76,9 @@ func (c *client) act(ctx context.Context, id cluster.InstanceID) {
 	for _, d := range deeds {
 		if pick -= d.weight; pick >= 0 {
 			continue
+		}
+		if d.disk && in.Spec.Boot.Volume {
+			return
 		}
 		if op := d.ask(c, in); op != nil {
 			c.do(ctx, op)

@@ -162,6 +162,9 @@ func (d *driver) Build(ctx context.Context, g virt.Guest) error {
 // Start implements virt.Driver. Whatever it returned, the checks look at what it did.
 func (d *driver) Start(ctx context.Context, id cluster.InstanceID) error {
 	asked := time.Now()
+	if !d.w.mayHold(d.machine.id) {
+		d.w.broken(CheckStart, "machine %d starts %s and holds no lease", d.machine.number, id)
+	}
 	return d.call(ctx, sim.OpStart, id, func(ctx context.Context) error {
 		if was, _ := d.Look(id); was.Domain.Saved && d.w.cfg.Bug == BugForgetMemory {
 			if err := d.stop(ctx, id, virt.Destroy, asked); err != nil {
@@ -176,6 +179,7 @@ func (d *driver) Start(ctx context.Context, id cluster.InstanceID) error {
 func (d *driver) running(id cluster.InstanceID, asked time.Time, goesOn bool, do func() error) error {
 	was, _ := d.Look(id)
 	err := do()
+	d.machine.bark()
 	if now, _ := d.Look(id); now.Domain.Power == virt.PowerRunning && (err == nil || was.Domain.Power != virt.PowerRunning) {
 		d.w.started(d.machine, now, asked, goesOn)
 	}

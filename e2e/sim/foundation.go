@@ -40,7 +40,7 @@ func (w *World) nodeRecord(m *machine) cluster.Node {
 	return cluster.Node{
 		ID: m.id, Name: fmt.Sprintf("n%d", m.number), Address: fmt.Sprintf("10.9.%d.%d", m.number/250, 1+m.number%250),
 		Zone: "nova", Voter: cluster.VoterAuto, Commands: cluster.CommandVersion, Capacity: c,
-		Host: cluster.HostFacts{Type: "fake", Arch: "x86_64", Ready: true}, Bridges: map[string]string{"lan": "br0"},
+		Host: cluster.HostFacts{Type: "fake", Arch: "x86_64", Ready: true, Traits: []string{cluster.TraitSharedVolumes}}, Bridges: map[string]string{"lan": "br0"},
 	}
 }
 
@@ -71,12 +71,16 @@ func (w *World) found() {
 			Gateway: "10.0.0.1", Pools: []cluster.AddressPool{{Start: "10.0.0.2", End: "10.0.255.254"}}}},
 		&cluster.PutQuota{Quota: cluster.Quota{Project: someProject, Limits: map[cluster.QuotaName]int64{
 			cluster.QuotaInstances: w.quota(), cluster.QuotaCores: cluster.Unlimited, cluster.QuotaRAM: cluster.Unlimited,
-			cluster.QuotaPorts: cluster.Unlimited}}},
+			cluster.QuotaPorts: cluster.Unlimited, cluster.QuotaVolumes: cluster.Unlimited, cluster.QuotaGigabytes: cluster.Unlimited}}},
+		&cluster.PutSettings{Settings: cluster.Settings{Lease: quickLease}},
 	)
 	for i := range flavors {
 		ops = append(ops, &cluster.PutFlavor{Flavor: flavors[i]})
 	}
-	for _, op := range ops {
+	for _, op := range append(ops, nil) {
+		if op == nil { // no lease was ever granted by the settings before these
+			op = &cluster.PutSettings{Settings: cluster.Settings{Revision: w.ledger.latest().Settings().Revision}, Settled: true}
+		}
 		for _, r := range w.ledger.commit([]cluster.Command{{Time: now, Op: op}}) {
 			if r.Err != nil {
 				panic(fmt.Sprintf("sim: the foundation is refused: %T: %v", op, r.Err))

@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/kilonova/kilonova/cluster"
@@ -14,10 +15,17 @@ var lifecycle = lead.Lifecycle{ResizeConfirm: 20 * time.Second}
 
 // lead is what a leader does on its own account during one term.
 func (w *World) lead(ctx context.Context, d *daemon) {
+	var granting sync.WaitGroup
+	defer granting.Wait()
+	if w.thorough() {
+		granting.Go(func() { w.grantLeases(ctx, d) })
+	}
 	lead.New(lead.Config{
 		Cluster: &throne{w: w, d: d}, Chooser: d.chooser, Hints: w.gossip.hints, Lifecycle: lifecycle,
 		Duties: []lead.Duty{func(ctx context.Context, view *cluster.View, _ func(string, func() error)) {
 			w.evacuateHastily(ctx, view)
+		}, func(ctx context.Context, view *cluster.View, patiently func(string, func() error)) {
+			w.loseSilent(ctx, d, view, patiently)
 		}},
 		Log: slog.New(slog.DiscardHandler),
 	}).Run(ctx)

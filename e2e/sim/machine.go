@@ -6,10 +6,12 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kilonova/kilonova/cluster"
 	"github.com/kilonova/kilonova/node/lead"
+	"github.com/kilonova/kilonova/node/lease"
 	"github.com/kilonova/kilonova/node/operate"
 	"github.com/kilonova/kilonova/node/reconcile"
 )
@@ -25,15 +27,16 @@ type machine struct {
 	driver *driver
 	shelf  *shelf
 
-	mu       sync.Mutex
-	daemon   *daemon // nil: none runs
-	disk     []byte  // the last snapshot; nil: none
-	boots    int     // of the host
-	settled  string  // the boot that the reconciler was told last
-	requests int     // made up so far
+	mu       sync.Mutex // guards what follows
+	daemon   *daemon    // nil: none runs
+	disk     []byte     // the last snapshot; nil: none
+	boots    int        // of the host
+	settled  string     // the boot that the reconciler was told last
+	requests int        // made up so far
 	skew     time.Duration
 	lag      time.Duration // added to each entry's way
 	dead     bool          // nobody may switch the host on
+	vigil    vigil
 }
 
 // daemon is one life of the program on a machine.
@@ -46,7 +49,9 @@ type daemon struct {
 	source      *operate.Source
 	destination *operate.Destination
 	chooser     *lead.Chooser
-	kill        func() // returns when nothing of it is left
+	lease       *lease.Holder                // nil: large clusters do without leases
+	warden      atomic.Pointer[lease.Warden] // of its term; nil: it grants no leases
+	kill        func()                       // returns when nothing of it is left
 }
 
 func (m *machine) running() *daemon {
@@ -100,13 +105,15 @@ func (m *machine) start(ctx context.Context) {
 	view := func() *cluster.View { v, _ := d.replica.latest(); return v }
 	d.chooser = lead.NewChooser(m.w.cfg.Seed, view, m.w.gossip.hints, nil)
 	d.loop = reconcile.New(reconcile.Config{
+		Lease: d.hold(reach, boot), Volumes: sharedFiles{m.w.blobs.dir},
 		Node: m.id, Cluster: reach, Driver: m.driver, Images: m.shelf, Busy: d.busy, Log: quiet,
 		Starts: 2 + m.w.dice.below(3, "starts"), Incarnation: boot, LastKnown: settled,
 		Settled: func() { m.set(func(m *machine) { m.settled = boot }) },
 	})
 	d.source = operate.NewSource(m.id, reach, m.driver, quiet)
 	d.destination = operate.NewDestination(operate.DestinationConfig{
-		Node: m.id, Cluster: reach, Driver: m.driver, Images: m.shelf, Sockets: m.driver.sockets, Log: quiet,
+		Node: m.id, Cluster: reach, Driver: m.driver, Images: m.shelf, Volumes: sharedFiles{m.w.blobs.dir}, Orders: d.orders(),
+		Sockets: m.driver.sockets, Log: quiet,
 	})
 	d.moves = operate.New(operate.Config{
 		Node: m.id, Cluster: reach, Driver: m.driver, Images: m.shelf, Sources: &wire{w: m.w, d: d}, Store: &vault{w: m.w, d: d},
@@ -119,6 +126,10 @@ func (m *machine) start(ctx context.Context) {
 	all.Go(func() { d.loop.Run(d.ctx) })
 	all.Go(func() { d.moves.Run(d.ctx) })
 	all.Go(func() { d.tellReady(d.ctx) })
+	all.Go(func() { d.tendVolumes(d.ctx) })
+	if d.lease != nil {
+		all.Go(func() { d.lease.Run(d.ctx) })
+	}
 	all.Go(func() { m.sweepHastily(d) })
 	d.kill = func() { cancel(); all.Wait(); d.source.Close(); d.destination.Close() }
 	m.set(func(m *machine) { m.daemon = d })
@@ -146,6 +157,7 @@ func (m *machine) powerCut() {
 	m.stop()
 	m.driver.powerCut()
 	m.set(func(m *machine) { m.boots++ })
+	m.powerUp()
 }
 
 // snapshot puts the present state on the machine's disk.

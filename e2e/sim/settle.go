@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,6 +58,9 @@ func (w *World) unsettled() []string {
 		add("nobody leads")
 	}
 	for n := range v.Nodes() {
+		if n.Lost != nil {
+			add("node %s is taken for dead", n.Name)
+		}
 		if !n.Host.Ready {
 			add("node %s says that its hypervisor does not answer", n.Name)
 		}
@@ -98,7 +102,7 @@ func (w *World) leftOn(m *machine, v *cluster.View) []string {
 		switch {
 		case !ok || in.Node != m.id:
 			add("still has %s (defined %t, power %d)", h.Domain.ID, h.Defined, h.Domain.Power)
-		case len(h.Epochs) != 1 || h.Epochs[0] != in.DiskEpoch():
+		case !in.Spec.Boot.Volume && (len(h.Epochs) != 1 || h.Epochs[0] != in.DiskEpoch()):
 			add("has disks of %s for the epochs %v: %d is committed", h.Domain.ID, h.Epochs, in.DiskEpoch())
 		}
 	}
@@ -117,6 +121,11 @@ func unfinished(v *cluster.View) []string {
 		case cluster.MigrationError, cluster.MigrationConfirmed, cluster.MigrationReverted, cluster.MigrationCompleted, cluster.MigrationCancelled:
 		default:
 			add("migration %d of %s is %s", m.Number, m.Instance, m.Status)
+		}
+	}
+	for vol := range v.Volumes() {
+		if vol.Status != cluster.VolumeInUse && !placeless(v, vol) {
+			add("volume %s is %s", vol.ID, vol.Status)
 		}
 	}
 	for img := range v.Images() {
@@ -140,6 +149,14 @@ func unfinished(v *cluster.View) []string {
 		actions(in)
 	}
 	return left
+}
+
+// placeless tells whether a volume is to be that of an instance for which there was no node, and waits for its user with it.
+func placeless(v *cluster.View, vol *cluster.Volume) bool {
+	return vol.File.SizeGiB == 0 && slices.ContainsFunc(vol.Attachments, func(a cluster.Attachment) bool {
+		in, ok := v.Instance(a.Instance)
+		return ok && in.Node == "" && in.Status.VM == cluster.VMError
+	})
 }
 
 // decide ends the moves that wait for their users, one way or the other.

@@ -66,6 +66,9 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 	all.Go(func() { w.watch(ctx) })
 	for _, m := range w.machines {
 		m.start(ctx)
+		if w.thorough() {
+			all.Go(func() { m.watch(ctx) })
+		}
 	}
 	report := Report{Seed: cfg.Seed, Nodes: cfg.Nodes}
 	for round := range cfg.Rounds {
@@ -98,6 +101,7 @@ func (w *World) equip() error {
 		if m.driver, err = newDriver(w, m); err != nil {
 			return err
 		}
+		m.powerUp()
 		w.machines = append(w.machines, m)
 		w.byID[m.id] = m
 		w.records.limits[m.id] = capacity.Limit()
@@ -123,6 +127,7 @@ func (w *World) round(ctx context.Context, number int) int {
 	clients.Wait()
 	n.side.Wait()
 	w.rest(ctx)
+	w.loss(ctx, number)
 	return n.faults
 }
 

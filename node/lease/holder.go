@@ -65,12 +65,13 @@ type Holder struct {
 	until  time.Duration // by Clock; 0: never had one
 	grant  cluster.Grant
 	fenced map[cluster.InstanceID]bool
-	posted []cluster.InstanceID // what the watchdog knows of
 	orders map[cluster.InstanceID]*order
-	shut   []cluster.InstanceID // what the watchdog knows to be barred
+	fresh  bool // the state of a grant was seen
 
-	fresh   bool       // the state of a grant was seen; owned by renew
-	posting sync.Mutex // one notice after the other
+	posted  []cluster.InstanceID // what the watchdog knows of
+	shut    []cluster.InstanceID // what it knows to be barred
+	ordered []Order              // and to be ordered
+	posting sync.Mutex           // one notice after the other
 }
 
 // NewHolder reads from the board what an earlier daemon and its watchdog left there.
@@ -185,7 +186,7 @@ func (h *Holder) ask(ctx context.Context, patience time.Duration) error {
 	if err != nil {
 		return err
 	}
-	if !h.Held() || !h.fresh {
+	if !h.upToDate() {
 		// The instances may be elsewhere by now. What says so is in the state of the grant, and what the watchdog did is on the board.
 		if err := h.Cluster.WaitApplied(bounded, g.Index); err != nil {
 			return fmt.Errorf("see the state of the lease: %w", err)
@@ -193,7 +194,6 @@ func (h *Holder) ask(ctx context.Context, patience time.Duration) error {
 		if err := h.recall(); err != nil {
 			return err
 		}
-		h.fresh = true
 	}
 	h.take(asked, g)
 	if err := h.post(); err != nil {
@@ -202,13 +202,20 @@ func (h *Holder) ask(ctx context.Context, patience time.Duration) error {
 	return h.comeBack(ctx)
 }
 
+// upToDate tells whether this daemon has seen the state of a grant since its lease was over last.
+func (h *Holder) upToDate() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.fresh && h.held()
+}
+
 func (h *Holder) take(asked time.Duration, g cluster.Grant) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !h.held() {
 		h.Log.Info("this node holds a lease", "for", g.Stop)
 	}
-	h.until, h.grant = max(h.until, asked+g.Stop), g
+	h.until, h.grant, h.fresh = max(h.until, asked+g.Stop), g, true
 }
 
 // comeBack says that a node which was taken for dead is back.
@@ -264,7 +271,7 @@ func (h *Holder) post() error {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.posted, h.shut = ids, barred
+	h.posted, h.shut, h.ordered = ids, barred, orders
 	return nil
 }
 

@@ -154,6 +154,10 @@ func late(t *testing.T, bug string, restart bool) (twice int) {
 	}
 	first.virt.set(func(d *hangable) { d.hung = false })
 	await("the start is in doubt no longer", 5*time.Minute, func() bool { return first.holder.MayArrive(vm) == nil })
+	await("the board says so, too", time.Minute, func() bool {
+		n, err := first.board.Read()
+		return err == nil && len(n.Orders)+len(n.Barred) == 0
+	})
 	for _, h := range w.nodes[1:] { // whoever has it loses it
 		if running(ctx, h.sim) {
 			w.mu.Lock()

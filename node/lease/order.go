@@ -16,7 +16,7 @@ import (
 const (
 	tendEvery = 250 * time.Millisecond // until it is looked again whose instances they are
 	listEvery = 2 * time.Second        // until the hypervisor is asked again
-	settled   = time.Minute            // for so long a hypervisor has to answer until it is believed that it does nothing any more that it was told before
+	settled   = 30 * time.Second       // for so long a hypervisor has to answer until it is believed that it does nothing any more that it was told before
 )
 
 // Order is a start that the hypervisor was told to make and has not answered, as it stands on the board.
@@ -102,22 +102,22 @@ func (h *Holder) open(view *cluster.View) (all []Order, barred []cluster.Instanc
 	return all, barred
 }
 
-// tend lets the watchdog know as soon as an instance that was told to start is somebody else's, and strikes off what is in doubt no longer.
+// tend lets the watchdog, and whoever comes after this daemon, know as soon as an order is answered or is somebody else's, and strikes off what is in doubt no longer.
 func (h *Holder) tend(ctx context.Context) {
 	var listed time.Duration
 	for pause(ctx, tendEvery) {
 		view, _ := h.Cluster.Latest()
 		all, barred := h.open(view)
-		if len(all) == 0 {
-			continue
-		}
 		h.mu.Lock()
-		news := h.held() && !slices.Equal(barred, h.shut)
+		news := h.fresh && h.held() && !(slices.Equal(all, h.ordered) && slices.Equal(barred, h.shut))
 		h.mu.Unlock()
 		if news {
 			if err := h.post(); err != nil {
 				h.Log.Warn("tell the watchdog what must not start here any more", "err", err)
 			}
+		}
+		if len(all) == 0 {
+			continue
 		}
 		if now := h.Clock(); now-listed >= listEvery {
 			listed = now
