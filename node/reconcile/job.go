@@ -284,7 +284,8 @@ func (l *Loop) finish(o outcome) {
 
 // fenced tells whether a guest that is off is so because this node lost its lease.
 func (l *Loop) fenced(in *cluster.Instance) bool {
-	return l.Lease != nil && in.Wanted == cluster.WantOn && l.Lease.Fenced(in)
+	wanted, _ := in.Desired() // what an operation stops is off in its name
+	return l.Lease != nil && wanted == cluster.WantOn && l.Lease.Fenced(in)
 }
 
 func (l *Loop) runsAgain(id cluster.InstanceID) {

@@ -157,6 +157,7 @@ type world struct {
 	*cloud
 	sim    *sim.Driver
 	images *shelf
+	lease  Lease // nil: nothing needs one
 	loop   *Loop
 	stop   func()
 	boots  []string
@@ -175,7 +176,7 @@ func newWorld(t *testing.T) *world {
 
 // start runs a daemon; a second one is a restart of it.
 func (w *world) start(boot, last string) {
-	w.loop = New(Config{Node: here, Cluster: w.cloud, Driver: w.sim, Images: w.images, Log: slog.New(slog.DiscardHandler), Starts: 2,
+	w.loop = New(Config{Lease: w.lease, Node: here, Cluster: w.cloud, Driver: w.sim, Images: w.images, Log: slog.New(slog.DiscardHandler), Starts: 2,
 		Incarnation: boot, LastKnown: last, Settled: func() { w.boots = append(w.boots, boot) }})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
