@@ -61,7 +61,7 @@ func (c *client) create(ctx context.Context) {
 		n += c.dice.IntN(4)
 	}
 	key, size := c.key(), 1+c.dice.IntN(len(flavors))
-	guarded := c.w.thorough() && c.dice.IntN(3) == 0
+	guarded := c.w.leased() && c.dice.IntN(3) == 0
 	names := make([]string, n)
 	for i := range names {
 		names[i] = fmt.Sprintf("%s-%d", key, i)

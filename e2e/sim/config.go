@@ -13,13 +13,14 @@ const settleTime = 60 * time.Second
 
 // Config says which run to make. The zero values are drawn from the seed.
 type Config struct {
-	Seed    uint64
-	Nodes   int           // 0: 3 to 7
-	Clients int           // 0: 3 to 6
-	Rounds  int           // 0: 2
-	Faults  time.Duration // of virtual time that the faults of a round last; 0: 40 s to 90 s
-	Bug     Bug           // planted, to see that it is found
-	Trace   io.Writer     // gets a line for each thing that happens; nil: nobody asks
+	Seed     uint64
+	Nodes    int           // 0: 3 to 7
+	Clients  int           // 0: 3 to 6
+	Rounds   int           // 0: 2
+	Faults   time.Duration // of virtual time that the faults of a round last; 0: 40 s to 90 s
+	Bug      Bug           // planted, to see that it is found
+	NoLeases bool          // nodes do without, as those of large clusters do
+	Trace    io.Writer     // gets a line for each thing that happens; nil: nobody asks
 }
 
 func (c *Config) fill(d dice) {

@@ -17,7 +17,7 @@ var lifecycle = lead.Lifecycle{ResizeConfirm: 20 * time.Second}
 func (w *World) lead(ctx context.Context, d *daemon) {
 	var granting sync.WaitGroup
 	defer granting.Wait()
-	if w.thorough() {
+	if w.leased() {
 		granting.Go(func() { w.grantLeases(ctx, d) })
 	}
 	lead.New(lead.Config{

@@ -65,7 +65,7 @@ func (m *machine) powerUp() {
 // hold makes the daemon's side of its lease. A large cluster does without: nodes by the thousand would renew theirs all the time.
 func (d *daemon) hold(reach *access, boot string) reconcile.Lease {
 	m := d.machine
-	if !m.w.thorough() {
+	if !m.w.leased() {
 		return nil
 	}
 	holder, err := lease.NewHolder(lease.Config{
@@ -237,5 +237,5 @@ func (w *World) mayFence(node cluster.NodeID) bool {
 func (w *World) mayHold(node cluster.NodeID) bool {
 	w.records.mu.Lock()
 	defer w.records.mu.Unlock()
-	return !w.thorough() || time.Since(w.records.asked[node]) <= quickLease.Stop*1000/(1000-mostDrift)
+	return !w.leased() || time.Since(w.records.asked[node]) <= quickLease.Stop*1000/(1000-mostDrift)
 }

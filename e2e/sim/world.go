@@ -66,7 +66,7 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 	all.Go(func() { w.watch(ctx) })
 	for _, m := range w.machines {
 		m.start(ctx)
-		if w.thorough() {
+		if w.leased() {
 			all.Go(func() { m.watch(ctx) })
 		}
 	}
@@ -139,6 +139,9 @@ func (w *World) now() uint64 { return uint64(time.Since(w.began)) }
 
 // thorough tells whether the cluster is small enough to look at all of it at each index.
 func (w *World) thorough() bool { return len(w.machines) <= maxThorough }
+
+// leased tells whether nodes hold leases: by the thousand they would renew theirs all the time.
+func (w *World) leased() bool { return w.thorough() && !w.cfg.NoLeases }
 
 // every is how often, in entries, something is done that takes longer the larger the cluster is.
 func (w *World) every(n uint64) uint64 {
