@@ -149,7 +149,7 @@ func (f *flight) begin(ctx context.Context) error {
 	if f.memory, err = f.dial(ctx, f.landing.Memory); err != nil {
 		return fmt.Errorf("reach the destination's memory: %w", err)
 	}
-	return f.sendDisks(r)
+	return f.sendDisks(r, false)
 }
 
 // checkCopies refuses disks that cannot be copied.
@@ -165,13 +165,13 @@ func (f *flight) checkCopies(r *record) error {
 	return nil
 }
 
-// sendDisks sends what is on the disks that the two hosts do not share.
-func (f *flight) sendDisks(r record) error {
+// sendDisks sends what is on the disks that the two hosts do not share; last: for the last time.
+func (f *flight) sendDisks(r record, last bool) error {
 	for _, disk := range r.Storage.Files {
 		if disk.Epoch != r.Storage.Epoch || !slices.Contains(f.options.CopyDisks, disk.ID) {
 			continue
 		}
-		if err := f.nbd.out.Encode(diskWrite{ID: disk.ID, Bytes: disk.Bytes, Notes: disk.Notes}); err != nil {
+		if err := f.nbd.out.Encode(diskWrite{ID: disk.ID, Bytes: disk.Bytes, Notes: disk.Notes, Last: last}); err != nil {
 			return fmt.Errorf("send disk %s: %w", disk.ID, err)
 		}
 	}
@@ -250,7 +250,7 @@ func (f *flight) handOver() error {
 	if err := f.sendRest(r); err != nil {
 		return errors.Join(err, f.stay())
 	}
-	_, err = f.daemon.call(message{Call: callFinish, Record: &r})
+	_, err = f.daemon.call(message{Call: callFinish, Record: &r, Disks: f.options.CopyDisks})
 	switch {
 	case err == nil:
 		return f.leave()
@@ -261,7 +261,7 @@ func (f *flight) handOver() error {
 }
 
 func (f *flight) sendRest(r record) error {
-	if err := f.sendDisks(r); err != nil {
+	if err := f.sendDisks(r, true); err != nil {
 		return err
 	}
 	last := memoryPage{Boot: r.lastBoot(), Paused: r.Leaving == virt.PowerPaused}

@@ -306,7 +306,7 @@ func (d *Driver) land(finish message, l virt.Landing, id cluster.InstanceID, loa
 		switch {
 		case r.Arriving == nil || *r.Arriving != l.Stamp:
 			return struct{}{}, errors.New("it is not expected any more")
-		case from == nil || from.upgrade() != nil || load.boot == nil:
+		case from == nil || from.upgrade() != nil || load.boot == nil || slices.ContainsFunc(finish.Disks, func(id virt.DiskID) bool { return !load.disks[id].Last }):
 			return struct{}{}, errors.New("not all of it came")
 		}
 		now := d.cfg.Now()

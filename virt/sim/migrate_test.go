@@ -171,6 +171,35 @@ func TestMigrate_DisksThatNeverArriveAreMissed(t *testing.T) {
 	})
 }
 
+// What carries the disks breaks off on the way, as a relay does whose node dies, and the destination takes that for the end. A guest whose
+// last writes did not come does not land, and goes on where it was.
+func TestMigrate_DisksThatBreakOffAreMissed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t)
+		there := p.landing.NBD
+		p.landing.NBD = "/a/n"
+		relay, err := p.wire.Listen(p.landing.NBD)
+		must(t, err)
+		defer relay.Close()
+		go func() {
+			in, err := relay.Accept()
+			if err != nil {
+				return
+			}
+			go io.Copy(io.Discard, in)
+			if out, err := p.wire.Dial(t.Context(), there); err != nil {
+				t.Error(err)
+			} else {
+				out.Close()
+			}
+		}()
+		if err := p.migrate(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "not all of it came") {
+			t.Errorf("migrate: %v", err)
+		}
+		p.only(t, p.from, p.to, "before\n")
+	})
+}
+
 // The destination took the guest and its answer was lost, or it did not and nobody can tell. The guest must not go on
 // here; the next attempt finds out.
 func TestMigrate_LostAnswerIsFoundOutNextTime(t *testing.T) {

@@ -33,6 +33,7 @@ type message struct {
 	Landing virt.Landing       `json:"landing,omitzero"`
 	Memory  string             `json:"memory,omitempty"` // names of the sockets to listen on
 	NBD     string             `json:"nbd,omitempty"`
+	Disks   []virt.DiskID      `json:"disks,omitempty"` // of a finish: those that were copied
 
 	Running bool   `json:"running,omitempty"` // the answer to a query
 	Error   string `json:"error,omitempty"`
@@ -45,11 +46,13 @@ type memoryPage struct {
 	Paused bool   `json:"paused,omitempty"`
 }
 
-// diskWrite is a document on the connection for disks: all of one disk. A later one replaces it.
+// diskWrite is a document on the connection for disks: all of one disk. A later one replaces it, until the last, which is sent when the guest stands
+// still. QEMU waits for the answer to each of its writes; here the destination refuses a guest whose last ones did not come.
 type diskWrite struct {
 	ID    virt.DiskID `json:"id"`
 	Bytes int64       `json:"bytes"`
 	Notes notes       `json:"notes"`
+	Last  bool        `json:"last,omitempty"`
 }
 
 // fillerBytes is how much memory is really sent with each step.
