@@ -308,7 +308,11 @@ func (p *play) arm(ctx context.Context) (over func(), err error) {
 func (t *town) usurp(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, electTimeout)
 	defer cancel()
-	old, err := t.leader(ctx)
+	var old *peer
+	err := t.poll(ctx, func() (err error) { // one may just have been killed for another play's sake
+		old, err = t.leader(ctx)
+		return err
+	})
 	if err != nil {
 		return err
 	}
