@@ -126,6 +126,8 @@ var projectRoutes = []route{
 	{put, "/os-quota-class-sets/{class}", "os-quota-class-sets:update", admin, 0, never, (*call).updateQuotaClass},
 	{get, "/os-simple-tenant-usage", "os-simple-tenant-usage:list", admin, 0, never, (*call).listUsage},
 	{get, "/os-simple-tenant-usage/{project}", "os-simple-tenant-usage:show", reader, 0, never, (*call).showUsage},
+	{get, "/os-instance_usage_audit_log", "os-instance-usage-audit-log:list", admin, 0, never, (*call).listUsageAudits},
+	{get, "/os-instance_usage_audit_log/{before}", "os-instance-usage-audit-log:show", admin, 0, never, (*call).showUsageAudit},
 }
 
 var otherRoutes = []route{
