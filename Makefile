@@ -50,8 +50,8 @@ test: deps build ## run every test: race detector, fuzz seeds, simulation, real 
 	exit $$status
 
 .PHONY: test-operations
-test-operations: deps build ## tell the stories of operations alone: each of them on real guests that count (root; STORY=regex)
-	@KILONOVA_TEST_OPERATIONS=1 KILONOVA_BIN=$(CURDIR)/bin/kilonova $(PLAIN) test -trimpath -count=1 -timeout $(TIMEOUT) ./e2e -run '$(or $(STORY),Test(Operations|Moves))' -v
+test-operations: deps build ## tell the stories of operations alone, whole: each of them on real guests that count (root; STORY=regex, PLACES=regex)
+	@KILONOVA_TEST_OPERATIONS=1 KILONOVA_BIN=$(CURDIR)/bin/kilonova $(PLAIN) test -trimpath -count=1 -timeout 0 ./e2e -run '$(or $(STORY),Test(Operations|Moves))' -v -args -places '$(PLACES)'
 
 .PHONY: test-unit
 test-unit: ## run the tests that need neither root nor libvirt

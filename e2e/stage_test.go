@@ -63,8 +63,14 @@ type stage struct {
 // newStage makes a cluster for one test. It goes with the test, and what its daemons said is shown if the test failed.
 func newStage(t *testing.T, opts cloud.Options) *stage {
 	t.Helper()
+	return newLongStage(t, opts, stageTimeout)
+}
+
+// newLongStage is newStage for a test that may take so long.
+func newLongStage(t *testing.T, opts cloud.Options, limit time.Duration) *stage {
+	t.Helper()
 	opts.Binary = needHosts(t)
-	ctx, cancel := context.WithTimeout(context.Background(), stageTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	t.Cleanup(cancel)
 	began := time.Now()
 	c, err := cloud.Up(ctx, opts)

@@ -32,6 +32,9 @@ type Options struct {
 	Flags   []string // more flags for "node init", "join" and "run"
 	DiskMiB int      // size of each host's disk; 0: the lab's default
 
+	// Env, if set, gives more of the environment ("K=V") of a node's daemon.
+	Env func(node string) []string
+
 	// Step, if set, is called with each long step and must call it once: it may show what goes on.
 	Step func(what string, do func() error) error
 }
@@ -164,6 +167,9 @@ func (c *Cloud) AddHost(opts lab.HostOptions) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{Host: h, cloud: c}
+	if c.opts.Env != nil {
+		n.Env = c.opts.Env(h.Name)
+	}
 	c.Nodes = append(c.Nodes, n)
 	return n, nil
 }
