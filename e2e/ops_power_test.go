@@ -17,6 +17,7 @@ func TestOperations_Power(t *testing.T) {
 	s.run("it is stopped and started", func(s *stage) { l.on(s).stopAndStart() })
 	s.run("it is rebooted softly and hard", func(s *stage) { l.on(s).reboot() })
 	s.run("it is paused and goes on", func(s *stage) { l.on(s).pause() })
+	s.run("its state is set by hand, and it does not notice", func(s *stage) { l.on(s).resetState() })
 	s.run("it is suspended and goes on, also after a power cut", func(s *stage) { l.on(s).suspend() })
 }
 
@@ -53,6 +54,16 @@ func (l *life) pause() {
 	l.still()
 	l.refused(409, "suspend", nil)
 	l.does("ACTIVE", "unpause", l.ID)
+	l.goesOn(before)
+}
+
+// An operator says that the server is in error, and later that it is not. Meanwhile it is refused what only an active one may do, and the guest goes on all the time.
+func (l *life) resetState() {
+	before := l.told()
+	l.does("ERROR", "set", "--state", "error", l.ID)
+	before = l.goesOn(before)
+	l.refused(409, "pause", nil)
+	l.does("ACTIVE", "set", "--state", "active", l.ID)
 	l.goesOn(before)
 }
 
