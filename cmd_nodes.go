@@ -79,42 +79,6 @@ func newNodeShowCommand() *cobra.Command {
 	})
 }
 
-func newRemoveCommand() *cobra.Command {
-	var force bool
-	cmd := localCommand("remove NODE", "Take a node that is gone out of the cluster for good", cobra.ExactArgs(1), func(cmd *cobra.Command, l *local, args []string) error {
-		path := "/nodes/" + url.PathEscape(args[0])
-		if force {
-			path += "?force=true"
-		}
-		if err := l.call(cmd.Context(), http.MethodDelete, path, nil, nil); err != nil {
-			return err
-		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s is no longer part of the cluster, and its data directory can never come back. A wiped machine can join as a new node.\n", args[0])
-		return nil
-	})
-	cmd.Long = `Takes a node out of the cluster for good. Its ID never votes again. A node that is up is asked to leave by itself
-("kilonova node leave" there); --force removes it all the same, and puts its instances in error.`
-	cmd.Flags().BoolVar(&force, "force", false, "also when it is up or has instances")
-	return cmd
-}
-
-func newLeaveCommand() *cobra.Command {
-	return localCommand("leave", "Take this machine out of the cluster for good, and stop its node", cobra.NoArgs, func(cmd *cobra.Command, l *local, _ []string) error {
-		var o clusterapi.Overview
-		if err := l.call(cmd.Context(), http.MethodGet, "", nil, &o); err != nil {
-			return err
-		}
-		if o.Nodes == 1 {
-			return fmt.Errorf("this is the only node of the cluster: stop it and remove its data directory instead")
-		}
-		if err := l.call(cmd.Context(), http.MethodDelete, "/nodes/"+string(o.Node), nil, nil); err != nil {
-			return err
-		}
-		fmt.Fprintln(cmd.OutOrStdout(), "This machine has left the cluster, and its node stops. To join again, wipe the data directory.")
-		return nil
-	})
-}
-
 func newTokenCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "token", Short: "Make and withdraw the tokens that machines join with"}
 	cmd.AddCommand(newTokenCreateCommand(),

@@ -184,6 +184,11 @@ func (s *State) removeNode(o *RemoveNode) ([]string, *Error) {
 	if lost := s.countVolumesOn(o.ID); lost > 0 && !o.Force {
 		return nil, Errorf(Conflict, "The node %s has %d volumes and snapshots, which would be lost with it", n.Name, lost)
 	}
+	if o.Copies {
+		if err := s.heedCopies(o, n, placed); err != nil {
+			return nil, err
+		}
+	}
 	s.withdrawOperations(o.ID)
 	s.withdrawReplicas(o.ID)
 	var graves []*Tombstone
@@ -195,7 +200,7 @@ func (s *State) removeNode(o *RemoveNode) ([]string, *Error) {
 	}
 	for _, in := range placed {
 		if now, _ := s.t.instances.Get(in.ID); now.Node == o.ID {
-			s.lose(now, n)
+			s.lose(now, n, o.Copies)
 		}
 	}
 	s.withdrawImages(o.ID)
@@ -207,8 +212,9 @@ func (s *State) removeNode(o *RemoveNode) ([]string, *Error) {
 	return []string{string(o.ID)}, nil
 }
 
-// lose takes an instance off a node that is removed: one that was being deleted is gone, any other is in error.
-func (s *State) lose(in *Instance, n *Node) {
+// lose takes an instance off a node that is removed: one that was being deleted is gone, any other is in error, and
+// says why it is not started elsewhere.
+func (s *State) lose(in *Instance, n *Node, copies bool) {
 	if in.Wanted == WantDeleted {
 		s.bury(in)
 		return
@@ -218,6 +224,9 @@ func (s *State) lose(in *Instance, n *Node) {
 	c.Epoch, c.Epochs.Disk = c.newEpoch(), 0
 	c.Generation++
 	why := fmt.Sprintf("The node %s was removed from the cluster.", n.Name)
+	if alone := s.t.tied(in); copies && alone != "" {
+		why = clip(fmt.Sprintf("The node %s was removed from the cluster: %s.", n.Name, alone), maxText)
+	}
 	c.Status = Status{VM: VMError, Fault: &Fault{Code: faultCode, Message: why, Created: s.t.meta.Time}}
 	s.endActions(c, resultError, why)
 	s.saveInstance(c)

@@ -82,7 +82,7 @@ func (s *State) leaveFormerNodes() {
 // brought back; of any other, something was on its node.
 func (s *State) leaveBehind(in *Instance, n *Node) {
 	if in.Wanted == WantDeleted || in.Mode.Reclaim != 0 || !in.Spec.Boot.Volume || s.t.tied(in) != "" || in.Op != nil {
-		s.lose(in, n)
+		s.lose(in, n, false)
 		if c, ok := s.t.instances.Get(in.ID); ok {
 			c = c.Clone()
 			c.Status.Fault.Message = fmt.Sprintf("It was on node %s of the cluster that this one was restored from.", n.Name)

@@ -9,6 +9,8 @@ func (s *State) applyReplicaOp(op Op) (ids []string, refusal *Error, known bool)
 		ids, refusal = s.placeReplica(o)
 	case *ReportReplica:
 		ids, refusal = s.reportReplica(o)
+	case *RetireReplica:
+		ids, refusal = s.retireReplica(o)
 	default:
 		known = false
 	}

@@ -144,12 +144,15 @@ const (
 	KindRestoreCluster Kind = 180
 	KindConfirmRestore Kind = 181
 	KindRecoverCluster Kind = 182
+
+	// Replicas that leave their nodes: 210 to 229.
+	KindRetireReplica Kind = 210
 )
 
 // CommandVersion is the newest version of the command set that this build knows. Nodes say theirs in their
 // Node record; a kind is used only when every node knows it. Raise it whenever a Kind or a field with meaning
 // is added.
-const CommandVersion uint32 = 5
+const CommandVersion uint32 = 6
 
 // Result is what applying a command gave.
 type Result struct {

@@ -99,6 +99,8 @@ var newOp = [...]func() Op{
 	KindPlaceReplica:  func() Op { return new(PlaceReplica) },
 	KindReportReplica: func() Op { return new(ReportReplica) },
 
+	KindRetireReplica: func() Op { return new(RetireReplica) },
+
 	KindBeginRotation:   func() Op { return new(BeginRotation) },
 	KindConfirmKeys:     func() Op { return new(ConfirmKeys) },
 	KindAdvanceRotation: func() Op { return new(AdvanceRotation) },

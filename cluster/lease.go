@@ -126,7 +126,7 @@ func (i *Instance) asks(key string) string {
 func (t *tables) tied(in *Instance) string {
 	switch {
 	case !in.Spec.Boot.Volume && in.CurrentReplica() == nil:
-		return "its root disk is on its node alone"
+		return "its root disk is on its node alone" + t.uselessCopy(in)
 	case in.Spec.Flavor.Ephemeral > 0:
 		return "its ephemeral disk is on its node alone"
 	case in.Wanted == WantSaved || in.Status.VM == VMSuspended:

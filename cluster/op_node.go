@@ -58,6 +58,11 @@ type SetNodeService struct {
 type RemoveNode struct {
 	ID    NodeID `json:"id"`
 	Force bool   `json:"force,omitempty"`
+
+	// Copies has the copies of disks count. Without Force the node is not removed while it keeps one that is current. With Force the instances
+	// that have all of themselves elsewhere, too, begin to be started from that; Conflict when one of them may run on the node for as long
+	// as nobody has said that it is down. See CopyCommands.
+	Copies bool `json:"copies,omitempty"`
 }
 
 // Kind of each op.

@@ -10,6 +10,9 @@ const twoReplicas = "2"
 // ReplicaCommands is the version of the command set that has replicas.
 const ReplicaCommands uint32 = 4
 
+// CopyCommands is the version of the command set in which replicas leave nodes that are drained, and count when a node is removed.
+const CopyCommands uint32 = 6
+
 // Replica is the copy of an instance's root disk on another node. The hypervisor of the instance's own node writes what the guest writes
 // to both, and tells the guest that it is written when both have it. Nothing else ever writes to it.
 type Replica struct {
@@ -56,9 +59,31 @@ func (i *Instance) GivenUp() bool { return i.givenUp() }
 
 // MayPlaceReplica tells whether the instance waits for a place for its replica: it asks for one, runs, and has none that is of use.
 func (i *Instance) MayPlaceReplica() bool {
+	return i.AsksReplica() && i.uncopied() == "" && !i.copyCounts()
+}
+
+// MayMoveReplica tells whether the replica that the instance has can be given up for another one elsewhere.
+func (i *Instance) MayMoveReplica() bool {
+	return i.AsksReplica() && i.uncopied() == "" && i.copyCounts()
+}
+
+// copyCounts tells whether the instance has a replica that is of use, or will be.
+func (i *Instance) copyCounts() bool {
 	r := i.Replica
-	return i.AsksReplica() && i.Node != "" && i.Wanted == WantOn && i.Status.VM == VMActive && i.Op == nil && i.Mode.Await == "" &&
-		i.Mode.Rescue == nil && (r == nil || r.State == ReplicaStale || r.Of != i.Epoch)
+	return r != nil && r.State != ReplicaStale && r.Of == i.Epoch
+}
+
+// uncopied says why no replica of the instance can be begun now; "" when one can: only a guest that runs is copied.
+func (i *Instance) uncopied() string {
+	switch {
+	case i.Node == "", i.Op != nil, i.Mode.Await != "":
+		return "something else is done to its server"
+	case i.Mode.Rescue != nil:
+		return "its server is rescued, and has to be unrescued first"
+	case i.Wanted != WantOn || i.Status.VM != VMActive:
+		return "its server does not run, and only a disk in use is copied"
+	}
+	return ""
 }
 
 // SpareReplica tells whether the instance's replica is of no use: nobody asks for it any more, and its node has let go of it.
@@ -91,6 +116,16 @@ type ReportReplica struct {
 	Note    string       `json:"note,omitempty"`
 }
 
+// RetireReplica makes a replica stale whose node is drained, so that the next one is placed elsewhere. Stale when the instance or its replica is
+// another by now, when the node is not drained any more, or when no other replica could be begun. Said twice is the same as once. See CopyCommands.
+type RetireReplica struct {
+	ID      InstanceID `json:"id"`
+	Epoch   uint64     `json:"epoch"`   // the instance's
+	Replica uint64     `json:"replica"` // Replica.Epoch
+}
+
 // Kind of each op.
+func (*RetireReplica) Kind() Kind { return KindRetireReplica }
+
 func (*PlaceReplica) Kind() Kind  { return KindPlaceReplica }
 func (*ReportReplica) Kind() Kind { return KindReportReplica }

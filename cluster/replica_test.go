@@ -211,6 +211,12 @@ func drawReplicaOp(t *rapid.T, v *View) Op {
 	if in.Replica != nil {
 		was = in.Replica.Epoch
 	}
+	switch rapid.IntRange(0, 9).Draw(t, "leaves") {
+	case 0:
+		return &RetireReplica{ID: in.ID, Epoch: in.Epoch, Replica: was}
+	case 1:
+		return &SetNodeService{ID: NodeID(pick(t, "node", string(first), "n2", "n3")), Service: ServiceState{Draining: rapid.Bool().Draw(t, "drained")}}
+	}
 	if was == 0 || rapid.IntRange(0, 3).Draw(t, "place") == 0 {
 		return &PlaceReplica{ID: in.ID, Epoch: in.Epoch, Was: was, Node: pick(t, "node", NodeID(""), first, "n2", "n3")}
 	}
@@ -229,4 +235,14 @@ func checkReplicas(t *rapid.T, before, after *View) {
 			t.Fatalf("the stale replica of instance %s became %+v", in.ID, in.Replica)
 		}
 	}
+}
+
+func (w *town) draining(node NodeID, on bool) {
+	w.t.Helper()
+	w.do(&SetNodeService{ID: node, Service: ServiceState{Draining: on}})
+}
+
+func (w *town) retire() *RetireReplica {
+	in := w.instance("a")
+	return &RetireReplica{ID: "a", Epoch: in.Epoch, Replica: in.Replica.Epoch}
 }

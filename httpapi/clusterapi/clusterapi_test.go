@@ -30,6 +30,7 @@ type api struct {
 	handler  http.Handler
 	members  map[cluster.NodeID]clusterapi.Member
 	fates    map[cluster.InstanceID]cluster.NodeID
+	crowded  string // why no node can take a copy
 	mintedAs string // "uses life zone" of the last token
 }
 
@@ -66,6 +67,9 @@ func (a *api) Explain(*cluster.Instance) cluster.Explanation {
 
 // WithoutNode implements clusterapi.Placer.
 func (a *api) WithoutNode(cluster.NodeID) map[cluster.InstanceID]cluster.NodeID { return a.fates }
+
+// NoPlaceForCopy implements clusterapi.Placer.
+func (a *api) NoPlaceForCopy(*cluster.Instance) string { return a.crowded }
 
 // Reserve implements clusterapi.Placer.
 func (a *api) Reserve() (int, bool) { return a.Local().Settings().ReserveNodes, len(a.fates) > 0 }

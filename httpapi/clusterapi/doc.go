@@ -4,9 +4,10 @@
 //	GET    /cluster/v1                            the cluster and the node that answers
 //	GET    /cluster/v1/state                      the digest of the state at one index, and what in it contradicts itself
 //	GET    /cluster/v1/nodes[/{node}]             nodes, by name or ID
-//	POST   /cluster/v1/nodes/{node}/drain         takes no new instances, and those that it has leave
+//	POST   /cluster/v1/nodes/{node}/drain         takes no new instances, and those that it has leave, and copies of disks
 //	POST   /cluster/v1/nodes/{node}/undrain
 //	DELETE /cluster/v1/nodes/{node}[?force=true]  for good
+//	GET    /cluster/v1/nodes/{node}/removal       what would go on elsewhere without it, and what would be lost
 //	GET    /cluster/v1/tokens                     join tokens, without their secrets
 //	POST   /cluster/v1/tokens                     {"uses": 1, "ttl": "1h", "zone": ""} -> 201 {"token": "kn1..."}
 //	DELETE /cluster/v1/tokens/{id}

@@ -74,14 +74,6 @@ type Loss struct {
 	Confirmed bool      `json:"confirmed"` // by an operator
 }
 
-// Drain is how far the draining of a node is.
-type Drain struct {
-	Left   int      `json:"left"`   // instances that the node still has something of
-	Moving int      `json:"moving"` // of them: on their way
-	Stuck  int      `json:"stuck"`  // of them: not able to leave now
-	Held   []string `json:"held"`   // those that are stuck, each with its ID and the reason; bounded
-}
-
 func (s *server) show(r *http.Request) (any, error) {
 	view, err := rest.View(r, s.Backend)
 	if err != nil {
@@ -112,7 +104,7 @@ func (s *server) listNodes(r *http.Request) (any, error) {
 	out := []Node{}
 	members := s.Members.Members()
 	for n := range view.Nodes() {
-		out = append(out, render(view, n, members[n.ID]))
+		out = append(out, s.render(view, n, members[n.ID]))
 	}
 	slices.SortFunc(out, func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
 	return map[string]any{"nodes": out}, nil
@@ -123,7 +115,7 @@ func (s *server) showNode(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"node": render(view, n, s.Members.Members()[n.ID])}, nil
+	return map[string]any{"node": s.render(view, n, s.Members.Members()[n.ID])}, nil
 }
 
 // find looks the node of the path up, by ID or by name.
@@ -142,7 +134,7 @@ func (s *server) find(r *http.Request) (*cluster.View, *cluster.Node, error) {
 	return nil, nil, cluster.Errorf(cluster.NotFound, "Node %s could not be found.", name)
 }
 
-func render(view *cluster.View, n *cluster.Node, m Member) Node {
+func (s *server) render(view *cluster.View, n *cluster.Node, m Member) Node {
 	out := Node{
 		ID: n.ID, Name: n.Name, Address: n.Address, Zone: view.ZoneOf(n),
 		State: "up", Membership: Membership{role(n), part(m)}, Used: view.Allocated(n.ID), Limit: n.Capacity.Limit(),
@@ -168,49 +160,9 @@ func render(view *cluster.View, n *cluster.Node, m Member) Node {
 		out.Lost = &Loss{n.Lost.At.Std(), n.Lost.Confirmed}
 	}
 	if n.Service.Draining {
-		out.Drain = drainOf(view, n.ID)
+		out.Drain = s.drainOf(view, n.ID)
 	}
 	return out
-}
-
-// maxHeld bounds how many instances are named that cannot leave a node.
-const maxHeld = 50
-
-// drainOf looks how far a node is drained.
-func drainOf(view *cluster.View, node cluster.NodeID) *Drain {
-	d := &Drain{Held: []string{}}
-	held := func(in *cluster.Instance, why string) {
-		d.Stuck++
-		if len(d.Held) < maxHeld {
-			d.Held = append(d.Held, string(in.ID)+": "+why)
-		}
-	}
-	for in := range view.InstancesOn(node) {
-		d.Left++
-		kind, why := in.WayOut()
-		switch {
-		case in.OnItsWay():
-			d.Moving++
-		case kind == "":
-			held(in, why)
-		default:
-			if why := view.CameBack(in.ID); why != "" {
-				held(in, why+" (it is tried again)")
-			}
-		}
-	}
-	for in := range view.UnderWay() {
-		if !in.Leftover(node) {
-			continue
-		}
-		d.Left++
-		if in.OnItsWay() {
-			d.Moving++
-		} else {
-			held(in, "it was moved or resized to another node, and its user has not confirmed that")
-		}
-	}
-	return d
 }
 
 // exposed says what a host does without, in the operator's words. A simulated host has no guests to protect, and of one that was not
@@ -274,33 +226,4 @@ func status(n *cluster.Node) (status, why string) {
 		return "not ready", n.Host.Trouble
 	}
 	return "enabled", n.Host.Trouble
-}
-
-func (s *server) drain(on bool) func(*http.Request) (any, error) {
-	return func(r *http.Request) (any, error) {
-		_, err := rest.Update(r, s.Backend, func(*cluster.View) (cluster.Op, error) {
-			_, n, err := s.find(r)
-			if err != nil {
-				return nil, err
-			}
-			service := n.Service
-			service.Draining = on
-			return &cluster.SetNodeService{ID: n.ID, Service: service, Revision: n.Revision}, nil
-		})
-		return nil, err
-	}
-}
-
-func (s *server) removeNode(r *http.Request) (any, error) {
-	_, n, err := s.find(r)
-	if err != nil {
-		return nil, err
-	}
-	force := r.URL.Query().Get("force") == "true"
-	if m := s.Members.Members()[n.ID]; m.Up && !force && n.ID != s.Self {
-		return nil, cluster.Errorf(cluster.Conflict,
-			"Node %s is up: stop it with `kilonova node leave` there, or remove it with --force.", n.Name)
-	}
-	_, err = rest.Change(r, s.Backend, &cluster.RemoveNode{ID: n.ID, Force: force})
-	return nil, err
 }

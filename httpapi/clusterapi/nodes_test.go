@@ -158,6 +158,7 @@ func TestRoutes_AreForAdministratorsWithAQuorum(t *testing.T) {
 	routes := []string{
 		"GET ", "GET /nodes", "GET /nodes/node-1", "POST /nodes/node-1/drain", "POST /nodes/node-1/undrain", "DELETE /nodes/node-1",
 		"GET /tokens", "DELETE /tokens/t1", "GET /instances/i1/placement", "GET /instances/i1/replica",
+		"GET /nodes/node-1/removal",
 	}
 	for _, route := range append(routes, "POST /tokens") {
 		method, path, _ := strings.Cut(route, " ")

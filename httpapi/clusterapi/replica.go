@@ -24,6 +24,7 @@ type Copies struct {
 	Instance cluster.InstanceID `json:"instance"`
 	Asked    bool               `json:"asked"` // the server or its flavor asks for a copy
 	Replica  *Replica           `json:"replica"`
+	Copyable bool               `json:"copyable"` // it runs, and nothing else is done to it: a copy that is missing is made
 }
 
 func (s *server) replica(r *http.Request) (any, error) {
@@ -36,7 +37,7 @@ func (s *server) replica(r *http.Request) (any, error) {
 	if !ok {
 		return nil, cluster.Errorf(cluster.NotFound, "Instance %s could not be found.", id)
 	}
-	out := Copies{Instance: id, Asked: in.AsksReplica()}
+	out := Copies{Instance: id, Asked: in.AsksReplica(), Copyable: in.MayPlaceReplica() || in.MayMoveReplica()}
 	if c := in.Replica; c != nil {
 		out.Replica = &Replica{Node: string(c.Node), State: c.State, Since: c.Since.Std(), Why: c.Note, DiskGiB: c.DiskGiB}
 		if c.Of != in.Epoch {

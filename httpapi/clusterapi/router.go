@@ -57,6 +57,9 @@ type Placer interface {
 	// WithoutNode says where the instances would go that are started elsewhere when a node dies; "": no node has room.
 	WithoutNode(node cluster.NodeID) map[cluster.InstanceID]cluster.NodeID
 
+	// NoPlaceForCopy says why no other node can take the copy of an instance's disk now; "" when one can.
+	NoPlaceForCopy(in *cluster.Instance) (why string)
+
 	// Reserve says for the loss of how many nodes room is kept, and whether it is there.
 	Reserve() (nodes int, kept bool)
 }
@@ -117,6 +120,7 @@ func (s *server) router(guards ...func(http.Handler) http.Handler) http.Handler 
 		r.Post("/nodes/{node}/undrain", handle(s.drain(false)))
 		r.Post("/nodes/{node}/confirm-dead", handle(s.confirmDead))
 		r.Delete("/nodes/{node}", handle(s.removeNode))
+		r.Get("/nodes/{node}/removal", handle(s.removal))
 		r.Get("/settings", handle(s.showSettings))
 		r.Put("/settings", handle(s.changeSettings))
 		r.Get("/check", handle(s.check))

@@ -51,8 +51,11 @@ type Leader struct {
 	reclaimed time.Time // when reclaim looked last
 	drained   time.Time // when drain did
 	mirrored  time.Time // when replicas did
+	rid       time.Time // when retireCopies did
 	awaited   time.Time // when stopAwaiting did
 	drains    map[cluster.InstanceID]drainTry
+	retired   map[cluster.InstanceID]bool       // whose copy left a drained node, and is not current elsewhere yet
+	orphans   map[cluster.OperationID]time.Time // when this leader saw first that the node of what is started elsewhere was removed
 }
 
 // New makes the leader of one term.
@@ -74,6 +77,7 @@ func (l *Leader) Run(ctx context.Context) {
 		l.forget(ctx, view)
 		l.tend(ctx, view)
 		l.replicas(ctx, view)
+		l.retireCopies(ctx, view)
 		l.drain(ctx, view)
 		l.reclaim(ctx, view)
 		l.refused.tidy()

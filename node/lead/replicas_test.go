@@ -13,7 +13,13 @@ import (
 func copied(t *testing.T, b *book) cluster.InstanceID {
 	t.Helper()
 	const id cluster.InstanceID = "22222222-2222-4222-8222-000000000009"
-	res := b.apply(&cluster.CreateInstances{Request: "req-1", Project: "p1", User: "u1",
+	copiedAs(t, b, id)
+	return id
+}
+
+func copiedAs(t *testing.T, b *book, id cluster.InstanceID) {
+	t.Helper()
+	res := b.apply(&cluster.CreateInstances{Request: "req-" + string(id), Project: "p1", User: "u1",
 		Spec: cluster.Spec{Flavor: cluster.Flavor{ID: "1", Name: "tiny", VCPUs: 1, MemoryMiB: 64, DiskGiB: 1},
 			Metadata: map[string]string{cluster.KeyHA: "true", cluster.KeyReplicas: "2"}},
 		Items: []cluster.NewInstance{{ID: id, Name: "web", Hostname: "web", Node: soleNode, Explanation: &cluster.Explanation{Node: soleNode}}}})
@@ -23,7 +29,6 @@ func copied(t *testing.T, b *book) cluster.InstanceID {
 	in, _ := b.View().Instance(id)
 	b.apply(&cluster.ReportInstances{Node: soleNode, Reports: []cluster.InstanceReport{{
 		ID: id, Generation: in.Generation, Epoch: in.Epoch, Power: cluster.PowerRunning, Boot: in.Boot}}})
-	return id
 }
 
 // knows makes both nodes know the commands up to a version.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/kilonova/kilonova/cluster"
 	"github.com/kilonova/kilonova/placement"
@@ -26,11 +27,14 @@ func (l *Leader) restarts(ctx context.Context, view *cluster.View) {
 		}
 		switch in.Op.Step {
 		case cluster.StepPlacing:
-			waiting = append(waiting, in)
+			if !in.Orphaned() || l.outwaited(in, view) {
+				waiting = append(waiting, in)
+			}
 		case cluster.StepFinishing:
 			room--
 		}
 	}
+	l.forgetOrphans(view)
 	byPriority(waiting)
 	for _, in := range waiting {
 		if room <= 0 || ctx.Err() != nil {
@@ -49,6 +53,33 @@ func (l *Leader) restarts(ctx context.Context, view *cluster.View) {
 			return err
 		})
 	}
+}
+
+// outwaited tells whether the node that an instance was on, and that was removed, holds no lease any more. Nobody grants it one, and the last was
+// granted before this leader could see that.
+func (l *Leader) outwaited(in *cluster.Instance, view *cluster.View) bool {
+	now, s := time.Now(), view.Settings()
+	since, seen := l.orphans[in.Op.ID]
+	if !seen {
+		if l.orphans == nil {
+			l.orphans = map[cluster.OperationID]time.Time{}
+		}
+		since, l.orphans[in.Op.ID] = now, now
+	}
+	return now.Sub(since) >= max(s.Lease.Dead, s.Former)
+}
+
+func (l *Leader) forgetOrphans(view *cluster.View) {
+	if len(l.orphans) == 0 {
+		return
+	}
+	left := map[cluster.OperationID]time.Time{}
+	for in := range view.UnderWay() {
+		if since, ok := l.orphans[in.Op.ID]; ok && in.Orphaned() {
+			left[in.Op.ID] = since
+		}
+	}
+	l.orphans = left
 }
 
 // byPriority puts what is started first at the front.
