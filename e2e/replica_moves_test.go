@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -152,4 +153,61 @@ func (l *life) growsInPlace() {
 	before = l.told()
 	l.does("ACTIVE", "resize", "confirm", l.ID)
 	l.goesOn(before)
+}
+
+// The node of the copy of a guest's disk is drained: the copy is made anew on the third, and the guest goes on. The guest's
+// own node loses power and is removed by force: after the time of a lease the guest goes on from its copy with all that it had
+// written, at no instant with two QEMUs.
+func TestOperations_ReplicatedLeaves(t *testing.T) {
+	tellCopied(t, []whileCopied{
+		{"the node of its copy is drained", (*life).copyLeaves},
+		{"its node is removed", (*life).isOrphaned},
+	})
+}
+
+// copyLeaves drains the node that keeps the guest's copy, which has nothing else.
+func (l *life) copyLeaves() {
+	copied := l.mirrored("")
+	l.via = l.node(l.refresh().Host)
+	before := l.told()
+	said := l.kilonova(l.via, "node", "drain", copied.Name())
+	if !strings.Contains(said, "is empty") {
+		l.t.Errorf("the drain says %q", said)
+	}
+	l.goesOn(before)
+	l.mirrored(copied.Name())
+	l.kilonova(l.via, "node", "undrain", copied.Name())
+}
+
+// isOrphaned cuts the power of the guest's node, for good, and takes it out of the cluster before it can be taken for dead.
+func (l *life) isOrphaned() {
+	dead := l.node(l.refresh().Host)
+	copied := l.mirrored("")
+	l.isGuarded()
+	l.via = copied
+	w := l.witnessed()
+	defer w.close()
+	before := l.told()
+	began := time.Now()
+	l.must(dead.Host.PowerCut())
+	said := ""
+	l.eventually("it is removed", actLimit, func() error { // the dead node may have led
+		out, err := copied.Kilonova(l.ctx, "node", "remove", "--force", dead.Name())
+		if said += out; err != nil && strings.Contains(err.Error(), "could not be found") {
+			return nil // of an earlier attempt nobody heard
+		}
+		return err
+	})
+	if !strings.Contains(said, "go on elsewhere") || !strings.Contains(said, l.ID) {
+		l.t.Errorf("the removal says %q", said)
+	}
+	l.eventually("the guest is where its copy was", actLimit, func() error {
+		if v := l.refresh(); v.Host != copied.Name() || v.Status != "ACTIVE" || v.TaskState != "" {
+			return fmt.Errorf("it is %s (%s) on %s: %s", v.Status, v.TaskState, v.Host, v.Fault.Message)
+		}
+		return nil
+	})
+	l.took("until it went on, of which "+copiedDead.String()+" were to be waited", began)
+	l.beginsAnew(before)
+	l.must(w.close())
 }
