@@ -52,7 +52,7 @@ func (n *network) whole() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, g := range n.group {
-		if g != n.group[0] {
+		if g != 0 { // who is absent is in group 0
 			return false
 		}
 	}
