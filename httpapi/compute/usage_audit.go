@@ -3,6 +3,7 @@ package compute
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -31,6 +32,7 @@ func (c *call) sendUsageAudit(name string, before time.Time) error {
 	for n := range c.view.Hypervisors() {
 		hosts = append(hosts, n.Name)
 	}
+	slices.Sort(hosts)
 	n := int64(len(hosts))
 	status := "ALL"
 	if n > 0 {
