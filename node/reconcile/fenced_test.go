@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,6 +34,51 @@ func TestLoop_AFencedGuestIsOffWhenItIsToBe(t *testing.T) {
 		w.settle(20 * time.Second)
 		if op := w.instance(one).Op; op == nil || op.Step != cluster.StepCopying {
 			t.Errorf("the resize is at %+v", op)
+		}
+	})
+}
+
+// leaveless is a lease that can be away.
+type leaveless struct {
+	fencing
+	away *atomic.Bool
+}
+
+func (leaveless) Fenced(*cluster.Instance) bool { return false }
+
+func (l leaveless) MayStart() error {
+	if l.away.Load() {
+		return cluster.Errorf(cluster.Unavailable, "this node holds no lease")
+	}
+	return nil
+}
+
+// A rescued guest is switched off to go back to its own disk, just when its node loses the lease, so that nothing is built, and no event tells of it. It comes back as it is to be
+// when there is a lease again: what was switched off is still the rescued one.
+func TestLoop_WhatWasNotBuiltAnewIsNotStartedAsItWas(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		var away atomic.Bool
+		w.stop()
+		w.lease, w.deaf = leaveless{away: &away}, true
+		w.start("boot-1", "boot-1")
+		w.create(one, here)
+		w.settle(5 * time.Second)
+		w.must(&cluster.RescueInstance{ID: one})
+		w.settle(10 * time.Second)
+		away.Store(true)
+		w.must(&cluster.RescueInstance{ID: one, End: true})
+		w.settle(100 * time.Millisecond)
+		if p := w.power(one); p != virt.PowerOff {
+			t.Fatalf("without a lease it is %v", p)
+		}
+		away.Store(false)
+		w.settle(3 * time.Second) // and not until it is listed: a guest that runs gets the stamp of the present generation, whatever it is
+		domains, err := w.sim.Domains(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := w.instance(one).Generation; len(domains) != 1 || domains[0].Power != virt.PowerRunning || domains[0].Stamp.Generation != want {
+			t.Errorf("generation %d is wanted, and there are %+v", want, domains)
 		}
 	})
 }

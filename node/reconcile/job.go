@@ -17,6 +17,7 @@ type job struct {
 	id      cluster.InstanceID
 	in      *cluster.Instance // nil: the state has no such instance here
 	view    *cluster.View
+	seen    virt.Stamp // of the domain before anything is done
 	actions []virt.Action
 	prepare bool // fetch its images
 }
@@ -78,6 +79,9 @@ func (j *job) run(ctx context.Context) outcome {
 		}
 		if err != nil {
 			o.failed, o.err = a.Kind, err
+			if a.Kind == virt.ActionBuild && o.domain != nil {
+				o.domain.Stamp = j.seen // what was switched off is not of the present generation before it is built anew
+			}
 			return o
 		}
 	}
@@ -232,7 +236,7 @@ func (j *job) confirm(ctx context.Context) error {
 		return errNotOurs
 	}
 	now, hold := in.Desired()
-	if then, _ := j.in.Desired(); now != then || hold {
+	if then, _ := j.in.Desired(); now != then || hold || in.Boot != j.in.Boot { // one boot for all that were asked for, not each in turn
 		return errNotOurs
 	}
 	if l := j.loop.Lease; l != nil {

@@ -325,7 +325,7 @@ func (l *Loop) dispatch(ctx context.Context, view *cluster.View, id cluster.Inst
 			return // the guest was asked and has its time
 		}
 	}
-	l.start(ctx, job{loop: l, id: id, in: in, view: view, actions: prompt(in, actions)})
+	l.start(ctx, job{loop: l, id: id, in: in, view: view, seen: l.observed[id].Stamp, actions: prompt(in, actions)})
 }
 
 // quarantine names a domain once.

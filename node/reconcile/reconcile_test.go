@@ -39,6 +39,7 @@ type cloud struct {
 	changed  chan struct{}
 	noQuorum bool
 	reports  int
+	asked    func() // is called once, when somebody reads next
 }
 
 func newCloud(t *testing.T) *cloud {
@@ -73,6 +74,13 @@ func (c *cloud) Latest() (*cluster.View, <-chan struct{}) {
 }
 
 func (c *cloud) Read(context.Context) (*cluster.View, error) {
+	c.mu.Lock()
+	asked := c.asked
+	c.asked = nil
+	c.mu.Unlock()
+	if asked != nil {
+		asked()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.noQuorum {
@@ -158,6 +166,7 @@ type world struct {
 	sim    *sim.Driver
 	images *shelf
 	lease  Lease // nil: nothing needs one
+	deaf   bool  // every event is lost
 	loop   *Loop
 	stop   func()
 	boots  []string
@@ -174,9 +183,18 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
+// silent is a hypervisor whose events are lost.
+type silent struct{ *sim.Driver }
+
+func (silent) Events() <-chan virt.Event { return nil }
+
 // start runs a daemon; a second one is a restart of it.
 func (w *world) start(boot, last string) {
-	w.loop = New(Config{Lease: w.lease, Node: here, Cluster: w.cloud, Driver: w.sim, Images: w.images, Log: slog.New(slog.DiscardHandler), Starts: 2,
+	driver := virt.Driver(w.sim)
+	if w.deaf {
+		driver = silent{w.sim}
+	}
+	w.loop = New(Config{Lease: w.lease, Node: here, Cluster: w.cloud, Driver: driver, Images: w.images, Log: slog.New(slog.DiscardHandler), Starts: 2,
 		Incarnation: boot, LastKnown: last, Settled: func() { w.boots = append(w.boots, boot) }})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

@@ -248,3 +248,26 @@ func TestLoop_BuildsAlthoughTheImageCameBetweenTwoLooks(t *testing.T) {
 		}
 	})
 }
+
+// A second hard reboot is asked for just when the first is about to start the guest. It is started once, for both: the second does not end what has just begun.
+func TestLoop_BootsOnceForAllThatWasAskedFor(t *testing.T) {
+	watch(t, &shelf{}, func(t *testing.T, w *watched) {
+		w.create(one, here)
+		w.settle(10 * time.Second)
+		began := w.starts.Load()
+		reboot := func(request string) {
+			w.must(&cluster.SetPower{ID: one, Request: request, Wanted: cluster.WantOn, Reboot: cluster.RebootHard})
+		}
+		w.mu.Lock()
+		w.asked = func() { reboot("req-3") }
+		w.mu.Unlock()
+		reboot("req-2")
+		w.settle(20 * time.Second)
+		if n := w.starts.Load() - began; n != 1 {
+			t.Errorf("it was started %d times", n)
+		}
+		if in := w.instance(one); in.Boot != 2 || in.Status.Task != cluster.TaskNone || in.Status.VM != cluster.VMActive {
+			t.Errorf("boot %d is wanted, and it is %+v", in.Boot, in.Status)
+		}
+	})
+}
