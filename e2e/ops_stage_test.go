@@ -86,11 +86,13 @@ func (l *life) hear() (guest.Console, error) {
 	return guest.ReadConsole(text), err
 }
 
-// told is what the guest has told so far.
-func (l *life) told() guest.Console {
+// told is what the guest has told so far. Its node may need a moment to answer again after what was done to it.
+func (l *life) told() (c guest.Console) {
 	l.t.Helper()
-	c, err := l.hear()
-	l.must(err)
+	l.eventually(l.Name+" is heard", activeLimit, func() (err error) {
+		c, err = l.hear()
+		return err
+	})
 	if len(c.Alarms) > 0 {
 		l.t.Fatalf("%s raised alarm: %q", l.Name, c.Alarms)
 	}
