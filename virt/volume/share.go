@@ -11,11 +11,10 @@ import (
 )
 
 const (
-	marker     = "kilonova-cluster"            // in a shared directory: the ID of the cluster that it belongs to
-	after      = marker + ".after."            // before a cluster's ID: the cluster that has the directory after that one
-	seenBefore = "shared-dir"                  // in the data directory: the shared directory that was there once
-	maxOwner   = 128                           // bytes of an ID
-	notMounted = "is its file system mounted?" // what to look at first when a marker is missing
+	marker     = "kilonova-cluster" // in a shared directory: the ID of the cluster that it belongs to
+	after      = marker + ".after." // before a cluster's ID: the cluster that has the directory after that one
+	seenBefore = "shared-dir"       // in the data directory: the shared directory that was there once
+	maxOwner   = 128                // bytes of an ID
 )
 
 // share is a directory that other nodes have, too. A marker in it says of which cluster, so that two clusters never take each other's
@@ -69,7 +68,7 @@ func (s share) owner() (string, error) {
 func (s share) trouble() error {
 	switch owner, err := s.owner(); {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("the shared directory %s has no file %s: %s", s.dir, marker, notMounted)
+		return fmt.Errorf("the shared directory %s has no file %s: is its file system mounted? If it is a new and empty one, write %s into that file", s.dir, marker, s.cluster)
 	case err != nil:
 		return fmt.Errorf("look at the shared directory: %w", err)
 	case owner != s.cluster:
@@ -97,7 +96,7 @@ func (s *Store) TakeOver(former string) error {
 		return nil
 	}
 	if owner, err := s.share.owner(); err != nil || owner != former {
-		return err
+		return nil // ShareTrouble says why, if it is not this cluster's already
 	}
 	successor := filepath.Join(s.share.dir, after+former)
 	if err := claim(successor, s.share.cluster); err != nil && !errors.Is(err, fs.ErrExist) {

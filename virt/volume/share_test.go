@@ -63,6 +63,10 @@ func TestOpen_AnUnmountedDirectoryIsNotANewOne(t *testing.T) {
 	must(t, os.Rename(filepath.Join(dir, "away"), filepath.Join(dir, marker)))
 	hasShare(t, s, true, "")
 	hasShare(t, openAs(t, data, t.TempDir(), "c1"), true, "") // another directory is a new one
+
+	must(t, os.Remove(filepath.Join(dir, marker))) // its operator says that it is new, as the message tells
+	must(t, os.WriteFile(filepath.Join(dir, marker), []byte("c1\n"), 0o644))
+	hasShare(t, s, true, "")
 }
 
 // A cluster that was restored from another one takes its directory over, with what is in it, and the former's nodes notice. One that was restored from
@@ -102,4 +106,13 @@ func TestTakeOver_OneSuccessorGetsTheDirectory(t *testing.T) {
 	if err := late.TakeOver("c1"); err == nil || !strings.Contains(err.Error(), `another one, "c2"`) {
 		t.Errorf("two successors: %v", err)
 	}
+}
+
+// A former cluster that died while it made its directory leaves only the mark. What took it over has a place for volumes all the same.
+func TestTakeOver_OfADirectoryThatWasJustMarked(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, marker), []byte("c1\n"), 0o644))
+	s := openAs(t, t.TempDir(), dir, "c2")
+	must(t, s.TakeOver("c1"))
+	must(t, s.Make(t.Context(), Volume{ID: "v", Shared: true}, Origin{}, mib))
 }
