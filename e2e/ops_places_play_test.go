@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kilonova/kilonova/e2e/cloud"
+	"github.com/kilonova/kilonova/e2e/cue"
 	"github.com/kilonova/kilonova/e2e/guest"
 )
 
@@ -62,7 +63,7 @@ func deeds() []deed {
 
 // play is one deed, done to one guest, with one thing that goes wrong.
 type play struct {
-	cue
+	cue cue.Cue
 	*life
 	deed   deed
 	home   string // its node before
@@ -80,10 +81,10 @@ type play struct {
 }
 
 // play plays cues at the same time. It gives those whose place was not come by, or, of rehearsals, the places that were.
-func (sc *scene) play(s *stage, cues []cue) (left []cue) {
+func (sc *scene) play(s *stage, cues []cue.Cue) (left []cue.Cue) {
 	s.t.Helper()
 	plays := sc.cast(s, cues)
-	rehearsal := cues[0].harm == nobody
+	rehearsal := cues[0].Harm == cue.None
 	for _, n := range s.Nodes {
 		if rehearsal {
 			sc.say(s, n.Name(), "*=trace:"+sc.trace(n.Name()))
@@ -115,13 +116,13 @@ func (sc *scene) play(s *stage, cues []cue) (left []cue) {
 }
 
 // cast gives each cue a guest, in turn, that is as its deed needs it.
-func (sc *scene) cast(s *stage, cues []cue) (plays []*play) {
+func (sc *scene) cast(s *stage, cues []cue.Cue) (plays []*play) {
 	s.t.Helper()
 	all := deeds()
 	for i, c := range cues {
 		l := sc.lives[i]
 		l.stage, l.via = s, s.Nodes[0]
-		d := all[slices.IndexFunc(all, func(d deed) bool { return d.name == c.deed })]
+		d := all[slices.IndexFunc(all, func(d deed) bool { return d.name == c.Deed })]
 		if d.paused {
 			l.acts("pause", nil)
 		}
@@ -163,7 +164,7 @@ func (sc *scene) perform(s *stage, plays []*play) {
 			if err := p.end(); err != nil {
 				open = append(open, fmt.Sprintf("%s (%s): %v", p.cue, p.Name, err))
 			}
-			waits = waits || p.harm != nobody && !p.struck
+			waits = waits || p.cue.Harm != cue.None && !p.struck
 		}
 		if len(open) > 0 {
 			quiet = time.Now()
@@ -262,10 +263,10 @@ func (p *play) newestAction() (request, failure string, err error) {
 	return request, failure, nil
 }
 
-// heard gives the places that a play was come by at, without harm, in the order of nodes.
-func (sc *scene) heard(s *stage, p *play) (all []cue) {
+// heard gives the places that a play was come by at, without harm.
+func (sc *scene) heard(s *stage, p *play) []cue.Cue {
 	s.t.Helper()
-	counts := map[cue]int{}
+	counts := map[cue.Cue]int{}
 	for _, n := range s.Nodes {
 		text, err := os.ReadFile(sc.trace(n.Name()))
 		s.must(err)
@@ -274,21 +275,15 @@ func (sc *scene) heard(s *stage, p *play) (all []cue) {
 			if len(words) < 2 || !slices.Contains(words[1:], p.ID) {
 				continue
 			}
-			c := cue{deed: p.deed.name, point: words[0], side: away}
+			c := cue.Cue{Deed: p.deed.name, Point: words[0], Side: cue.Away}
 			switch {
-			case strings.HasPrefix(c.point, behindCommits):
-				c.side = either
+			case strings.HasPrefix(c.Point, cue.BehindCommits):
+				c.Side = cue.Either
 			case n.Name() == p.home:
-				c.side = home
+				c.Side = cue.Home
 			}
 			counts[c]++
 		}
 	}
-	for c, n := range counts {
-		for i := range n {
-			c.hit = i + 1
-			all = append(all, c)
-		}
-	}
-	return all
+	return cue.Heard(counts)
 }

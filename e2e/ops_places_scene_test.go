@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/kilonova/kilonova/e2e/cloud"
+	"github.com/kilonova/kilonova/e2e/cue"
 	"github.com/kilonova/kilonova/node/failpoint"
 )
 
@@ -137,21 +138,21 @@ func (s *stage) getAny(ctx context.Context, path string, into any) error {
 // arm makes the nodes on the side of a play's cue stand still at its place.
 func (sc *scene) arm(s *stage, p *play) {
 	s.t.Helper()
-	if p.harm == nobody {
+	if p.cue.Harm == cue.None {
 		return
 	}
 	for _, n := range s.Nodes {
-		if p.side != either && (p.side == home) != (n.Name() == p.home) {
+		if p.cue.Side != cue.Either && (p.cue.Side == cue.Home) != (n.Name() == p.home) {
 			continue
 		}
 		p.marks[n] = filepath.Join(sc.dir, n.Name()+"-"+p.ID)
-		sc.armed[n.Name()][p.place()] = fmt.Sprintf("%d*wait:%s", p.hit, p.marks[n])
+		sc.armed[n.Name()][p.place()] = fmt.Sprintf("%d*wait:%s", p.cue.Hit, p.marks[n])
 		sc.say(s, n.Name())
 	}
 }
 
 // place is the name of a play's failpoint.
-func (p *play) place() string { return p.point + "@" + p.ID }
+func (p *play) place() string { return p.cue.Point + "@" + p.ID }
 
 // disarm lets nobody stand still for a play any more, and lets go on whoever does.
 func (sc *scene) disarm(s *stage, p *play) {
@@ -185,7 +186,7 @@ func (sc *scene) strike(s *stage, p *play) {
 	}
 	s.t.Logf("%s: %s, on %s", p.Name, p.cue, at.Name())
 	p.struck, p.ended = true, false
-	switch p.harm {
+	switch p.cue.Harm {
 	case daemon:
 		s.must(at.Daemon.Kill())
 		sc.disarm(s, p)
@@ -194,7 +195,7 @@ func (sc *scene) strike(s *stage, p *play) {
 		s.must(at.Libvirt.Kill())
 		sc.disarm(s, p)
 		s.eventually("libvirtd runs again", activeLimit, func() error { return at.StartLibvirt(s.ctx) })
-	case leader:
+	case cue.Leader:
 		leads := s.leader()
 		s.must(leads.Daemon.Kill())
 		sc.disarm(s, p) // whoever waits may have been the leader

@@ -1,17 +1,15 @@
 package e2e
 
 import (
-	"cmp"
 	"flag"
 	"fmt"
-	"math/rand/v2"
 	"regexp"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/kilonova/kilonova/e2e/cloud"
+	"github.com/kilonova/kilonova/e2e/cue"
 	"github.com/kilonova/kilonova/node"
 	"github.com/kilonova/kilonova/node/operate"
 	"github.com/kilonova/kilonova/node/reconcile"
@@ -28,11 +26,7 @@ const (
 	fewer       = 3 // when it is tried again what the others did not let happen
 	encores     = 3 // how often that is tried
 	mostInAir   = 2 // live migrations that are played at the same time
-	maxHits     = 4 // a place that is come by more often is one at which something is repeated
 	placesLimit = 6 * time.Hour
-
-	// behindCommits begins the places that only the leader comes by.
-	behindCommits = "propose/"
 )
 
 // unmetPlaces are those that none of the operations comes by that are played here, each with its reason. Package e2e/crash comes by most of them, with simulated
@@ -75,13 +69,13 @@ func TestOperations_AtEveryPlace(t *testing.T) {
 	sc := newScene(t)
 	s := newLongStage(t, cloud.Options{Nodes: 3, Env: sc.env}, placesLimit)
 	s.run("six guests count", func(s *stage) { sc.furnish(s) })
-	var all []cue
+	var all []cue.Cue
 	s.run("all goes well once", func(s *stage) { all = sc.rehearse(s) })
 	part := all
 	switch {
 	case *onlyPlaces != "":
 		chosen := regexp.MustCompile(*onlyPlaces)
-		part = slices.DeleteFunc(slices.Clone(all), func(c cue) bool { return !chosen.MatchString(c.String()) })
+		part = slices.DeleteFunc(slices.Clone(all), func(c cue.Cue) bool { return !chosen.MatchString(c.String()) })
 	case *fewPlaces:
 		part = oneOfEachDeed(all, *placesSeed)
 	}
@@ -103,26 +97,26 @@ func TestOperations_AtEveryPlace(t *testing.T) {
 }
 
 // rehearse lets each deed be done without harm, and gives all that can go wrong at the places that they come by. A place that is not come by stands in the list.
-func (sc *scene) rehearse(s *stage) []cue {
-	var cues []cue
+func (sc *scene) rehearse(s *stage) []cue.Cue {
+	var cues []cue.Cue
 	for _, d := range deeds() {
-		cues = append(cues, cue{deed: d.name})
+		cues = append(cues, cue.Cue{Deed: d.name})
 	}
 	heard := sc.play(s, cues)
 	met := map[string]bool{}
 	for _, c := range heard {
-		met[c.point] = true
+		met[c.Point] = true
 	}
 	for _, point := range slices.Concat(operate.Points(), reconcile.Points(), node.Points()) {
 		if !met[point] && unmetPlaces[point] == "" {
 			s.t.Errorf("nothing comes by %s, and it is not in the list of such places", point)
 		}
 	}
-	return whatCanGoWrong(heard)
+	return cue.All(heard, harms...)
 }
 
 // playAll plays in waves, and gives the cues whose place was not come by.
-func (sc *scene) playAll(s *stage, cues []cue, size int) (missed []cue) {
+func (sc *scene) playAll(s *stage, cues []cue.Cue, size int) (missed []cue.Cue) {
 	groups := waves(cues, size, *placesSeed)
 	for i, group := range groups {
 		began := time.Now()
@@ -132,67 +126,22 @@ func (sc *scene) playAll(s *stage, cues []cue, size int) (missed []cue) {
 	return missed
 }
 
-// harm is who dies while an operation is held at a place.
-type harm string
-
+// Who dies while an operation is held at a place, beside the leader.
 const (
-	nobody   harm = ""         // it is a rehearsal
-	daemon   harm = "daemon"   // that comes by
-	libvirtd harm = "libvirtd" // of the node that comes by
-	leader   harm = "leader"
+	daemon   cue.Harm = "daemon"   // that comes by
+	libvirtd cue.Harm = "libvirtd" // of the node that comes by
 )
 
-// side is where a place is come by.
-type side string
-
-const (
-	home   side = "home" // at the node that the guest is on when its operation begins
-	away   side = "away"
-	either side = "any"
-)
-
-// cue says what goes wrong during a deed.
-type cue struct {
-	deed  string
-	point string
-	side  side
-	hit   int // at which time that the place is come by, counted from 1
-	harm  harm
-}
-
-// String is what a cue is called.
-func (c cue) String() string {
-	if c.harm == nobody {
-		return c.deed + " goes well"
-	}
-	return fmt.Sprintf("%s: the %s dies at %d*%s at %s", c.deed, c.harm, c.hit, c.point, c.side)
-}
-
-// whatCanGoWrong gives all harms at all places. The leader needs not die twice where it is the one who comes by.
-func whatCanGoWrong(heard []cue) []cue {
-	var all []cue
-	for _, c := range heard {
-		if c.hit > maxHits {
-			continue
-		}
-		for _, h := range []harm{daemon, libvirtd, leader} {
-			if h == leader && strings.HasPrefix(c.point, behindCommits) {
-				continue
-			}
-			c.harm = h
-			all = append(all, c)
-		}
-	}
-	return all
-}
+// harms are all of them.
+var harms = []cue.Harm{daemon, libvirtd, cue.Leader}
 
 // oneOfEachDeed leaves one cue of each deed, with each of the harms in turn. Which ones depends on the seed alone.
-func oneOfEachDeed(all []cue, seed uint64) []cue {
-	order := shuffled(all, seed)
-	var part []cue
+func oneOfEachDeed(all []cue.Cue, seed uint64) []cue.Cue {
+	order := cue.Shuffled(all, seed)
+	var part []cue.Cue
 	for i, d := range deeds() {
-		h := []harm{daemon, libvirtd, leader}[i%3]
-		if at := slices.IndexFunc(order, func(c cue) bool { return c.deed == d.name && c.harm == h && c.hit == 1 }); at >= 0 {
+		h := harms[i%len(harms)]
+		if at := slices.IndexFunc(order, func(c cue.Cue) bool { return c.Deed == d.name && c.Harm == h && c.Hit == 1 }); at >= 0 {
 			part = append(part, order[at])
 		}
 	}
@@ -200,18 +149,18 @@ func oneOfEachDeed(all []cue, seed uint64) []cue {
 }
 
 // waves deals cues into groups of at most size that are played at the same time.
-func waves(all []cue, size int, seed uint64) [][]cue {
-	rest := shuffled(all, seed)
-	var groups [][]cue
+func waves(all []cue.Cue, size int, seed uint64) [][]cue.Cue {
+	rest := cue.Shuffled(all, seed)
+	var groups [][]cue.Cue
 	for len(rest) > 0 {
-		var group, later []cue
+		var group, later []cue.Cue
 		inAir := 0
 		for _, c := range rest {
-			if len(group) == size || c.deed == liveMigrate && inAir == mostInAir {
+			if len(group) == size || c.Deed == liveMigrate && inAir == mostInAir {
 				later = append(later, c)
 				continue
 			}
-			if c.deed == liveMigrate {
+			if c.Deed == liveMigrate {
 				inAir++
 			}
 			group = append(group, c)
@@ -219,12 +168,4 @@ func waves(all []cue, size int, seed uint64) [][]cue {
 		groups, rest = append(groups, group), later
 	}
 	return groups
-}
-
-// shuffled sorts cues, and mixes them as the seed says.
-func shuffled(cues []cue, seed uint64) []cue {
-	order := slices.SortedFunc(slices.Values(cues), func(a, b cue) int { return cmp.Compare(a.String(), b.String()) })
-	r := rand.New(rand.NewPCG(seed, seed))
-	r.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
-	return order
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kilonova/kilonova/e2e/cue"
 	"github.com/kilonova/kilonova/node"
 	"github.com/kilonova/kilonova/node/operate"
 	"github.com/kilonova/kilonova/node/reconcile"
@@ -77,11 +78,11 @@ func TestCrash(t *testing.T) {
 	switch {
 	case *only != "":
 		chosen := regexp.MustCompile(*only)
-		part = slices.DeleteFunc(slices.Clone(all), func(c cue) bool { return !chosen.MatchString(c.String()) })
+		part = slices.DeleteFunc(slices.Clone(all), func(c cue.Cue) bool { return !chosen.MatchString(c.String()) })
 	case !*whole:
 		part = representative(all, *seed)
 	}
-	s := show{troupe: r, tally: &score, struck: map[cue]bool{}, tried: map[cue]bool{}}
+	s := show{troupe: r, tally: &score, struck: map[cue.Cue]bool{}, tried: map[cue.Cue]bool{}}
 	missed := s.play(ctx, t, waves(part, castSize, *seed, r.lot))
 	for try := range uint64(encores) {
 		if len(missed) > 0 {
@@ -102,12 +103,12 @@ const encores = 3
 type show struct {
 	*troupe
 	tally  *tally
-	struck map[cue]bool // kinds
-	tried  map[cue]bool
+	struck map[cue.Cue]bool // kinds
+	tried  map[cue.Cue]bool
 }
 
 // play plays all, and gives one of each kind of which none was come by so far.
-func (s *show) play(ctx context.Context, t *testing.T, groups [][]cue) (missed []cue) {
+func (s *show) play(ctx context.Context, t *testing.T, groups [][]cue.Cue) (missed []cue.Cue) {
 	t.Helper()
 	for i, cues := range groups {
 		start := time.Now()
@@ -118,18 +119,18 @@ func (s *show) play(ctx context.Context, t *testing.T, groups [][]cue) (missed [
 			s.tried[p.cue] = true
 			switch {
 			case p.struck:
-				s.struck[p.cue.kind()] = true
-			case len(p.faults) == 0 && p.cue.hit == 1:
+				s.struck[kind(p.cue)] = true
+			case len(p.faults) == 0 && p.cue.Hit == 1:
 				missed = append(missed, p.cue)
 			}
 		}
 		t.Logf("wave %d of %d: %d plays in %s", i+1, len(groups), len(cues), time.Since(start).Round(time.Second/10))
 	}
-	seen := map[cue]bool{}
-	return slices.DeleteFunc(missed, func(c cue) bool {
-		again := seen[c.kind()]
-		seen[c.kind()] = true
-		return again || s.struck[c.kind()]
+	seen := map[cue.Cue]bool{}
+	return slices.DeleteFunc(missed, func(c cue.Cue) bool {
+		again := seen[kind(c)]
+		seen[kind(c)] = true
+		return again || s.struck[kind(c)]
 	})
 }
 
@@ -169,11 +170,11 @@ func report(t *testing.T, w *wave, score *tally) {
 }
 
 // rehearse does every deed without harm, and gives the places that they came by.
-func rehearse(ctx context.Context, t *testing.T, r *troupe, score *tally) []cue {
+func rehearse(ctx context.Context, t *testing.T, r *troupe, score *tally) []cue.Cue {
 	t.Helper()
-	var heard, cues []cue
+	var heard, cues []cue.Cue
 	for _, d := range deeds() {
-		cues = append(cues, cue{deed: d.name})
+		cues = append(cues, cue.Cue{Deed: d.name})
 	}
 	met := map[string]bool{}
 	for _, some := range waves(cues, castSize, 0, r.lot) {
@@ -183,7 +184,7 @@ func rehearse(ctx context.Context, t *testing.T, r *troupe, score *tally) []cue 
 		for _, p := range w.plays {
 			for _, c := range w.heard(p) {
 				heard = append(heard, c)
-				met[c.point] = true
+				met[c.Point] = true
 			}
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kilonova/kilonova/e2e/audit"
+	"github.com/kilonova/kilonova/e2e/cue"
 )
 
 // How long things may take.
@@ -21,51 +22,17 @@ const (
 	electTimeout  = 30 * time.Second
 )
 
-// harm is what happens at a place.
-type harm string
-
+// What is done here beside the leader's death.
 const (
-	none    harm = ""       // nothing: the play is a rehearsal
-	kill    harm = "kill"   // the daemon that comes by is killed
-	leader  harm = "leader" // the leader is killed while the daemon that comes by stands still
-	failing harm = "error"  // what was to be done there fails
+	kill    cue.Harm = "kill"  // the daemon that comes by is killed
+	failing cue.Harm = "error" // what was to be done there fails
 )
-
-// side says where a place is come by.
-type side string
-
-const (
-	home   side = "home" // on the server's host, as it was before
-	away   side = "away" // on another
-	either side = "any"
-)
-
-// cue says what goes wrong during a deed.
-type cue struct {
-	deed  string
-	point string
-	side  side
-	hit   int // at which time that the place is come by, counted from 1
-	harm  harm
-}
-
-func (c cue) String() string {
-	if c.harm == none {
-		return c.deed
-	}
-	return fmt.Sprintf("%s: %s %d*%s at %s", c.deed, c.harm, c.hit, c.point, c.side)
-}
-
-// order is what cues are sorted by.
-func (c cue) order() string {
-	return fmt.Sprintf("%s %s %s %02d %s", c.deed, c.point, c.side, c.hit, c.harm)
-}
 
 // play is one deed, done to one server, with one thing that goes wrong.
 type play struct {
 	troupe *troupe
 	deed   *deed
-	cue    cue
+	cue    cue.Cue
 	name   string
 	host   string // where the server is to be made; "": anywhere
 
@@ -259,7 +226,7 @@ func (p *play) judge(ctx context.Context, s *audit.Server) {
 		p.fault("its actions say that it failed (%s), and it is %s", failure, s.Status)
 	case !p.undone && !slices.Contains(p.deed.done, s.Status):
 		p.fault("its actions say that it succeeded, and it is %s: %s", s.Status, s.Fault.Message)
-	case p.undone && p.cue.harm == none:
+	case p.undone && p.cue.Harm == cue.None:
 		p.fault("nothing went wrong, and it failed: %s", failure)
 	}
 	if s.Status == "" || s.Status == audit.Offloaded || p.deed.makes || s.Status == "ERROR" {
@@ -277,17 +244,17 @@ func (p *play) judge(ctx context.Context, s *audit.Server) {
 // arm puts the harm in its place. Call over when the play is.
 func (p *play) arm(ctx context.Context) (over func(), err error) {
 	over = func() {}
-	if p.cue.harm == none {
+	if p.cue.Harm == cue.None {
 		return over, nil
 	}
 	t := p.troupe.place(p)
-	action := string(p.cue.harm)
-	if p.cue.harm == leader {
+	action := string(p.cue.Harm)
+	if p.cue.Harm == cue.Leader {
 		t.file = filepath.Join(p.troupe.town.dir, p.name+".here")
 		action = "wait:" + t.file
 	}
 	for _, at := range t.peers {
-		if err := at.arm(fmt.Sprintf("%d*%s", p.cue.hit, action), t.places...); err != nil {
+		if err := at.arm(fmt.Sprintf("%d*%s", p.cue.Hit, action), t.places...); err != nil {
 			return over, err
 		}
 	}

@@ -7,13 +7,15 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/kilonova/kilonova/e2e/cue"
 )
 
 // trap is a harm in its place.
 type trap struct {
 	point  string
 	places []string // the point for the sake of each scope
-	harm   harm
+	harm   cue.Harm
 	hit    int
 	peers  []*peer // where it is
 	from   []int64 // as long as their traces were when it was put there
@@ -27,7 +29,7 @@ type trap struct {
 func (p *play) wasStruck() bool {
 	t := p.troupe.trap(p)
 	if t == nil {
-		return p.cue.harm == none
+		return p.cue.Harm == cue.None
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -41,7 +43,7 @@ func (t *trap) watch(ctx context.Context, p *play) {
 			continue
 		}
 		t.clear()
-		if t.harm == leader {
+		if t.harm == cue.Leader {
 			if err := p.troupe.town.usurp(ctx); err != nil && ctx.Err() == nil {
 				p.troupe.town.fault("%s: kill the leader: %v", p.cue, err)
 			}
@@ -59,7 +61,7 @@ func (t *trap) springs() bool {
 	switch t.harm {
 	case kill:
 		return slices.ContainsFunc(t.peers, func(p *peer) bool { return !p.has(t.places...) })
-	case leader:
+	case cue.Leader:
 		return !absent(t.file)
 	}
 	for i, p := range t.peers {
@@ -83,7 +85,7 @@ func (t *trap) clear() {
 			p.town.fault("%v", err)
 		}
 	}
-	if t.file != "" && t.harm != leader {
+	if t.file != "" && t.harm != cue.Leader {
 		_ = os.Remove(t.file)
 	}
 }

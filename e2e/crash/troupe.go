@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kilonova/kilonova/e2e/audit"
+	"github.com/kilonova/kilonova/e2e/cue"
 )
 
 // auditTimeout is how long the cluster may take to clear everything away after a wave.
@@ -63,13 +64,13 @@ func (r *troupe) trap(p *play) *trap {
 
 // place makes the trap of a play, which is empty still.
 func (r *troupe) place(p *play) *trap {
-	t := &trap{point: p.cue.point, harm: p.cue.harm, hit: p.cue.hit}
+	t := &trap{point: p.cue.Point, harm: p.cue.Harm, hit: p.cue.Hit}
 	for _, s := range p.scopes() {
-		t.places = append(t.places, p.cue.point+"@"+s)
+		t.places = append(t.places, p.cue.Point+"@"+s)
 	}
 	for _, at := range r.town.peers {
 		isHome := at.name == p.home
-		if p.cue.side == either || (p.cue.side == home) == isHome {
+		if p.cue.Side == cue.Either || (p.cue.Side == cue.Home) == isHome {
 			t.peers = append(t.peers, at)
 			t.from = append(t.from, at.traced())
 		}
@@ -92,16 +93,16 @@ type wave struct {
 }
 
 // cast makes the plays of a wave.
-func (r *troupe) cast(cues []cue) *wave {
+func (r *troupe) cast(cues []cue.Cue) *wave {
 	w := &wave{troupe: r, since: map[*peer]int64{}, until: map[*peer]int64{}}
 	for _, c := range cues {
 		r.count++
-		p := &play{troupe: r, deed: r.deeds[c.deed], cue: c, name: fmt.Sprintf("c%d-%s", r.count, c.deed)}
+		p := &play{troupe: r, deed: r.deeds[c.Deed], cue: c, name: fmt.Sprintf("c%d-%s", r.count, c.Deed)}
 		if p.deed.away {
 			w.victim = r.town.peers[r.count%townSize]
 		}
 		w.plays = append(w.plays, p)
-		w.rehearsal = w.rehearsal || c.harm == none
+		w.rehearsal = w.rehearsal || c.Harm == cue.None
 	}
 	if w.victim != nil {
 		for _, p := range w.plays {
@@ -318,35 +319,27 @@ func (w *wave) sweepVolumes(ctx context.Context, drop func(method, path string, 
 }
 
 // heard tells where each play of a wave came by, in the order of places: as cues without harm. Places behind each commit have no side.
-func (w *wave) heard(p *play) []cue {
-	counts := map[cue]int{}
+func (w *wave) heard(p *play) []cue.Cue {
+	counts := map[cue.Cue]int{}
 	mine := p.scopes()
 	for _, at := range w.town.peers {
-		where := away
+		where := cue.Away
 		switch {
 		case p.deed.makes:
-			where = either
+			where = cue.Either
 		case at.name == p.home:
-			where = home
+			where = cue.Home
 		}
 		for _, h := range at.hits(w.since[at], w.until[at]) {
 			if !slices.ContainsFunc(h.scopes, func(s string) bool { return slices.Contains(mine, s) }) {
 				continue
 			}
-			c := cue{deed: p.deed.name, point: h.point, side: where}
-			if strings.HasPrefix(h.point, "propose/") {
-				c.side = either
+			c := cue.Cue{Deed: p.deed.name, Point: h.point, Side: where}
+			if strings.HasPrefix(h.point, cue.BehindCommits) {
+				c.Side = cue.Either
 			}
 			counts[c]++
 		}
 	}
-	var all []cue
-	for c, n := range counts {
-		for i := range n {
-			c.hit = i + 1
-			all = append(all, c)
-		}
-	}
-	slices.SortFunc(all, func(a, b cue) int { return strings.Compare(a.order(), b.order()) })
-	return all
+	return cue.Heard(counts)
 }
