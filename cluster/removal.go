@@ -136,10 +136,7 @@ func (s *State) retireReplica(o *RetireReplica) ([]string, *Error) {
 
 // CopyStays says why the replica of an instance cannot leave its node now, if that is drained; "" when it can, and when there is none that counts.
 func (i *Instance) CopyStays() string {
-	if !i.copyCounts() {
-		return ""
-	}
-	if !i.AsksReplica() {
+	if !i.copyCounts() || !i.AsksReplica() {
 		return ""
 	}
 	return i.uncopied()
