@@ -136,6 +136,9 @@ func (w *ward) cutBoth(s *stage, late bool) {
 	s.eventually("nothing is left at the other end", actLimit, func() error { return s.noGuests(others[0]) })
 }
 
+// oopsBytes is enough of a console to show what a kernel says when it breaks.
+const oopsBytes = 8 << 10
+
 // heardAt waits until a guest has counted on at its destination, and reads there what it said: the cluster does not know yet.
 func (w *ward) heardAt(s *stage, to *cloud.Node, before guest.Console) (now guest.Console) {
 	s.t.Helper()
@@ -149,8 +152,8 @@ func (w *ward) heardAt(s *stage, to *cloud.Node, before guest.Console) (now gues
 		}
 		now = guest.ReadConsole(string(text))
 		if now.ID != before.ID || now.Count <= before.Count {
-			return fmt.Errorf("boot %s is at %d, and boot %s was at %d; its log there has %d bytes and ends with %q",
-				now.ID, now.Count, before.ID, before.Count, len(text), text[max(0, len(text)-300):])
+			return fmt.Errorf("boot %s is at %d, and boot %s was at %d; its log there has %d bytes and ends with\n%s",
+				now.ID, now.Count, before.ID, before.Count, len(text), text[max(0, len(text)-oopsBytes):])
 		}
 		now.Boots = before.Boots // its log there begins where it arrived
 		return nil
